@@ -1,0 +1,20 @@
+"""How gunicorn serves prelabel; it reads this file by itself when started in this folder.
+
+Threads, since requests wait for LLMs most of their time; the application is loaded before the fork, so processes share
+its memory. A request may run for ``PREDICT_DEADLINE``; on a stop signal those in flight are let finish.
+"""
+
+from prelabel.config import Settings
+
+_settings = Settings.from_env()
+_settings.require_safe_listening()
+
+bind = f"{_settings.host}:{_settings.port}"
+workers = _settings.workers
+threads = _settings.threads
+worker_class = "gthread"
+preload_app = True
+timeout = int(_settings.predict_deadline) + 30
+graceful_timeout = int(_settings.predict_deadline) + 5
+keepalive = 30
+loglevel = _settings.log_level.lower()

@@ -1,0 +1,184 @@
+"""The commands of ``python -m prelabel``. Exit status 0: done, 1: failed, 2: called wrongly."""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import click
+
+from prelabel.bootstrap import Services, configure_logging, services
+from prelabel.errors import PrelabelError
+from prelabel.store.keys import ProjectRef
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+project_option = click.option(
+    "--project", "project_id", type=int, required=True, metavar="ID", help="Project's number."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Pre-labels Label Studio's support tickets with an LLM, so that people review instead of typing labels.
+
+    Settings are environment variables; the README lists them.
+    """
+
+
+def told(command: Callable[P, R]) -> Callable[P, R]:
+    """A command whose expected failures are a line on standard error and exit status 1."""
+
+    @wraps(command)
+    def telling(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except PrelabelError as error:
+            raise click.ClickException(str(error)) from error
+
+    return telling
+
+
+@main.command()
+@told
+def serve() -> None:
+    """Serve Label Studio's ML backend protocol, under gunicorn."""
+    services().settings.require_safe_listening()
+    root = Path(__file__).resolve().parents[1]
+    command = [
+        sys.executable,
+        "-m",
+        "gunicorn",
+        "--chdir",
+        str(root),
+        "-c",
+        str(root / "gunicorn.conf.py"),
+        "_wsgi:app",
+    ]
+    os.execv(command[0], command)  # noqa: S606 - gunicorn takes this process's place, so signals reach it
+
+
+@main.command()
+@click.option("--burst", is_flag=True, help="Stop when the queue is empty.")
+@told
+def worker(burst: bool) -> None:
+    """Do the slower work that the backend queues, as an RQ worker; any number of them may run."""
+    from prelabel.runs.worker import work
+
+    configure_logging(services().settings)
+    work(services(), burst=burst)
+
+
+@main.command()
+@project_option
+@click.option("--url", default="", help="Where Label Studio reaches this backend  [default: PRELABEL_URL].")
+@click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="A setting of this project's own.")
+@json_option
+@told
+def connect(project_id: int, url: str, assignments: tuple[str, ...], as_json: bool) -> None:
+    """Connect this backend to a project in Label Studio, or put right how it is connected.
+
+    ML backend with interactive pre-annotation, webhook with its secret, title and version in step. Doing it again
+    changes nothing that is right.
+    """
+    from prelabel.runs.jobs import connect_project
+
+    work = services()
+    overrides = dict(_assignment(text) for text in assignments)
+    work.settings.with_overrides({name: value for name, value in overrides.items() if value})
+    found = work.studio().project(project_id)
+    ref = work.projects.resolve(ProjectRef(found.id, found.created_unix))
+    work.projects.set_settings(ref, overrides)
+    connection = connect_project(work, ref, url or work.settings.address)
+    if as_json:
+        click.echo(json.dumps(asdict(connection)))
+        return
+    for change in connection.changes or ("Nothing to change: the project is connected.",):
+        click.echo(change)
+    for warning in connection.warnings:
+        click.echo(f"Warning: {warning}", err=True)
+
+
+@main.group()
+def prompts() -> None:
+    """Show a project's prompt versions and choose among them."""
+
+
+@prompts.command("list")
+@project_option
+@json_option
+@told
+def list_prompts(project_id: int, as_json: bool) -> None:
+    """All versions, the project's own marked with *."""
+    records = services().prompts.all(_known(services(), project_id))
+    if as_json:
+        click.echo(json.dumps([asdict(record) for record in records]))
+        return
+    if not records:
+        click.echo("No prompt was submitted yet; the default prompt is used.")
+    for record in records:
+        first_line = record.text.splitlines()[0] if record.text else ""
+        mark = "*" if record.promoted else " "
+        click.echo(
+            f"{mark} {record.version:>3}  {record.created_at}  {click.style(first_line[:80], bold=record.promoted)}"
+        )
+
+
+@prompts.command()
+@project_option
+@click.argument("version", type=int)
+@json_option
+@told
+def show(project_id: int, version: int, as_json: bool) -> None:
+    """One version's text."""
+    record = services().prompts.get(_known(services(), project_id), version)
+    click.echo(json.dumps(asdict(record)) if as_json else record.text)
+
+
+@prompts.command()
+@project_option
+@click.argument("version", type=int)
+@told
+def promote(project_id: int, version: int) -> None:
+    """Make a version the project's prompt; a new generation of predictions begins."""
+    work = services()
+    ref = _known(work, project_id)
+    if not work.prompts.promote(ref, version):
+        click.echo(f"Prompt version {version} is the project's already.")
+        return
+    _move_on(work, ref, version)
+
+
+@prompts.command()
+@project_option
+@told
+def rollback(project_id: int) -> None:
+    """Go back to the version that was the project's before; a new generation of predictions begins."""
+    work = services()
+    ref = _known(work, project_id)
+    _move_on(work, ref, work.prompts.rollback(ref))
+
+
+def _move_on(work: Services, ref: ProjectRef, version: int) -> None:
+    generation = work.projects.begin_generation(ref)
+    work.jobs.put("sync_title", ref)
+    name = f"Prompt version {version}" if version else "The default prompt"
+    click.echo(f"{name} is the project's now; generation {generation} begins.")
+
+
+def _known(work: Services, project_id: int) -> ProjectRef:
+    """The project as this backend knows it."""
+    return work.projects.resolve(ProjectRef(project_id))
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise click.BadParameter(f"must be NAME=VALUE, got {text!r}", param_hint="--set")
+    return name.strip(), value.strip()

@@ -1,0 +1,186 @@
+"""Settings: environment variables and a project's own overrides, read and checked in this one place.
+
+A field ``openai_model`` is the variable ``OPENAI_MODEL``; an empty variable counts as unset, as Compose files pass
+them. Those in ``PER_PROJECT`` can be set for one project over the environment (``connect --set``).
+"""
+
+import hashlib
+import hmac
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+from prelabel.errors import SettingsError
+
+PROVIDER_URLS = {
+    "openai": "https://api.openai.com/v1",
+    "openrouter": "https://openrouter.ai/api/v1",
+    "anthropic": "https://api.anthropic.com/v1",
+    "ollama": "http://localhost:11434/v1",
+}
+"""Where each provider speaks OpenAI's protocol, by its own documentation of November 2026."""
+
+PER_PROJECT = frozenset(
+    {
+        "OPENAI_API_KEY",
+        "OPENAI_BASE_URL",
+        "OPENAI_MODEL",
+        "TEMPERATURE",
+        "DEFAULT_PROMPT",
+        "PROMPT_PROMOTION",
+        "PROMPT_TEMPLATE",
+        "USE_INTERNAL_PROMPT_TEMPLATE",
+        "FEW_SHOT_EXAMPLES",
+    }
+)
+
+Count = Annotated[int, Field(ge=0)]
+AtLeastOne = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Provider = Literal["openai", "azure", "ollama", "openrouter", "anthropic", "local"]
+
+
+class Settings(BaseModel):
+    """What prelabel is told from outside; built by :meth:`from_env`, never changed afterwards."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=str.upper, hide_input_in_errors=False)
+
+    openai_provider: Provider = "local"
+    openai_api_key: SecretStr | None = None
+    openai_base_url: str | None = None
+    openai_model: str = "gpt-4o-mini"
+    azure_resource_endpoint: str | None = None
+    azure_deployment_name: str | None = None
+    azure_api_version: str = "2024-10-21"
+    ollama_endpoint: str | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
+
+    prompt_prefix: str = "prompt"
+    default_prompt: str = ""
+    prompt_promotion: Literal["auto", "submit", "manual"] = "auto"
+    prompt_template: str = ""
+    use_internal_prompt_template: bool = True
+    few_shot_examples: Count = 8
+
+    llm_concurrency: AtLeastOne = 32
+    llm_tasks_per_request: AtLeastOne = 10
+    llm_timeout: Seconds = 20.0
+    llm_max_retries: Count = 5
+    llm_max_input_tokens: Annotated[int, Field(ge=500)] = 8000
+    predict_deadline: Seconds = 50.0
+    predict_deadline_single: Seconds = 15.0
+
+    redis_url: str = "redis://localhost:6379/0"
+    label_studio_url: str = ""
+    label_studio_api_key: SecretStr | None = None
+
+    basic_auth_user: str = ""
+    basic_auth_pass: SecretStr = SecretStr("")
+    allow_no_auth: bool = False
+    webhook_secret: SecretStr = SecretStr("")
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65535)] = 9090
+    prelabel_url: str = ""
+    workers: AtLeastOne = 2
+    threads: Annotated[int, Field(ge=9)] = 64
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> Self:
+        """Read the settings.
+
+        :param env: variables to read instead of the process's own.
+        :raises SettingsError: a value is not allowed; the text names variable, value and what is allowed.
+        """
+        env = os.environ if env is None else env
+        given: dict[str, Any] = {
+            name: env[name].strip() for name in map(str.upper, cls.model_fields) if env.get(name, "").strip()
+        }
+        return cls._checked(given)
+
+    def with_overrides(self, overrides: Mapping[str, str]) -> Self:
+        """These settings with a project's own over them.
+
+        A project that names another server gets the main key only where it names that key itself.
+
+        :raises SettingsError: a name is not one of ``PER_PROJECT``, or its value is not allowed.
+        """
+        for name in sorted(set(overrides) - PER_PROJECT):
+            raise SettingsError(f"{name} cannot be set per project; these can: {', '.join(sorted(PER_PROJECT))}")
+        if not overrides:
+            return self
+        own = self.model_dump(by_alias=True, exclude_unset=True)
+        if _host(overrides.get("OPENAI_BASE_URL", self.openai_base_url)) != _host(self.openai_base_url):
+            own.pop("OPENAI_API_KEY", None)
+        return self._checked({**own, **overrides})
+
+    @classmethod
+    def _checked(cls, given: dict[str, Any]) -> Self:
+        if "OPENAI_PROVIDER" not in given and (given.get("OPENAI_API_KEY") or given.get("OPENAI_BASE_URL")):
+            given = {**given, "OPENAI_PROVIDER": "openai"}
+        try:
+            return cls.model_validate(given)
+        except ValidationError as error:
+            raise SettingsError("; ".join(_explain(item) for item in error.errors())) from None
+
+    @model_validator(mode="after")
+    def _pieces_fit(self) -> Self:
+        if self.openai_provider == "azure" and not (self.azure_resource_endpoint and self.azure_deployment_name):
+            raise ValueError("OPENAI_PROVIDER=azure needs AZURE_RESOURCE_ENDPOINT and AZURE_DEPLOYMENT_NAME")
+        if bool(self.basic_auth_user) != bool(self.basic_auth_pass.get_secret_value()):
+            raise ValueError("BASIC_AUTH_USER and BASIC_AUTH_PASS go together: one of them is empty")
+        return self
+
+    @property
+    def has_auth(self) -> bool:
+        return bool(self.basic_auth_user)
+
+    @property
+    def address(self) -> str:
+        """Where Label Studio reaches this backend: ``PRELABEL_URL``, else this machine's loopback."""
+        return (self.prelabel_url or f"http://localhost:{self.port}").rstrip("/")
+
+    @property
+    def default_prompt_text(self) -> str:
+        """The default prompt, read from its file where ``DEFAULT_PROMPT`` is a file's path."""
+        try:
+            path = Path(self.default_prompt)
+            return path.read_text("utf-8").strip() if self.default_prompt and path.is_file() else self.default_prompt
+        except OSError:  # longer than a path may be
+            return self.default_prompt
+
+    @property
+    def effective_webhook_secret(self) -> str:
+        """The value of ``X-Prelabel-Secret`` that ``/webhook`` accepts, empty if there is none.
+
+        Derived from ``BASIC_AUTH_PASS`` by HMAC-SHA256 where it is not set, so that the password itself never stands
+        in Label Studio's webhook settings.
+        """
+        password = self.basic_auth_pass.get_secret_value()
+        if secret := self.webhook_secret.get_secret_value():
+            return secret
+        return hmac.new(password.encode(), b"prelabel webhook", hashlib.sha256).hexdigest() if password else ""
+
+    def require_safe_listening(self) -> None:
+        """:raises SettingsError: the server would answer strangers: beyond loopback, without a password."""
+        if self.has_auth or self.allow_no_auth or self.host in {"127.0.0.1", "localhost", "::1"}:
+            return
+        raise SettingsError(
+            f"HOST={self.host!r} listens beyond this machine: set BASIC_AUTH_USER and BASIC_AUTH_PASS, "
+            "or ALLOW_NO_AUTH=1 if something in front of it checks who calls"
+        )
+
+
+def _host(url: str | None) -> str:
+    return urlsplit(url or PROVIDER_URLS["openai"]).netloc
+
+
+def _explain(error: Mapping[str, Any]) -> str:
+    """``OPENAI_PROVIDER='opnai': Input should be 'openai', 'azure' ...``"""
+    if not error["loc"]:
+        return str(error["msg"]).removeprefix("Value error, ")
+    return f"{error['loc'][0]}={error['input']!r}: {error['msg']}"

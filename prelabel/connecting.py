@@ -1,0 +1,38 @@
+"""Keeps projects connected by themselves: one that calls for the first time, one whose version has moved.
+
+Label Studio hides scores unless ML backend title, project version and ``/setup``'s reply are one string, and its events
+do not get in unless the webhook carries the secret; both need calls to its API, which a worker makes.
+"""
+
+import logging
+from typing import Any
+
+from prelabel.config import Settings
+from prelabel.errors import StoreUnavailable
+from prelabel.learning import Jobs
+from prelabel.service import Service
+from prelabel.store.keys import ProjectRef
+
+log = logging.getLogger(__name__)
+
+
+class Connecting:
+    """What is to be done when a project shows up."""
+
+    def __init__(self, settings: Settings, service: Service, jobs: Jobs) -> None:
+        self._can_connect = bool(settings.label_studio_url and settings.label_studio_api_key)
+        self._service = service
+        self._jobs = jobs
+
+    def notice(self, project_id: Any, label_config: str, backend_url: str) -> None:
+        """A project has called us at ``backend_url``; never raises for want of Redis, never waits for Label Studio."""
+        if not self._can_connect:
+            return
+        try:
+            project = self._service.open(ProjectRef.parse(project_id), label_config)
+            if not project.state.backend_url:
+                self._jobs.put("adopt", project.ref, backend_url.rstrip("/"))
+            elif project.state.title != project.version:
+                self._jobs.put("sync_title", project.ref)
+        except StoreUnavailable as error:
+            log.warning("project %s is left as it is connected: %s", project_id, error)

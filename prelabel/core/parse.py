@@ -1,0 +1,111 @@
+"""An LLM's reply to one answer per ticket, or the reason why there is none.
+
+Replies are never trusted to follow the schema: servers ignore it, models wrap JSON in prose or are cut off. What cannot
+be read for a ticket is told from what was read and means no label; ``service`` decides which tickets go again.
+"""
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from itertools import islice
+from typing import Any
+
+from prelabel.core.match import match_label
+from prelabel.core.schema import COMMENT, CONFIDENCE, NO_LABEL, answer_keys
+from prelabel.core.types import Abstained, Choices, Labeled
+
+Answer = Labeled | Abstained
+
+MOST_OPENINGS = 50
+"""Brackets at which JSON is looked for in a reply, so that a reply of nothing but brackets costs little."""
+UNSTATED_CONFIDENCE = 0.5
+"""The score of an answer whose confidence is missing or no number."""
+
+
+def parse_reply(reply: str, questions: Sequence[Choices], count: int) -> dict[int, Answer]:
+    """The answers found in ``reply``, by ticket number from 1 to ``count``.
+
+    Tickets that are missing, answered twice or answered with something that is no label are left out: they are to be
+    asked again.
+    """
+    answers: dict[int, Answer] = {}
+    doubled: set[int] = set()
+    for item in _items(_read_json(reply), count):
+        number = _number(item.get("id"))
+        if not 1 <= number <= count:
+            continue
+        if number in answers:
+            doubled.add(number)
+        if (answer := read_answer(item, questions)) is not None:
+            answers[number] = answer
+    return {number: answer for number, answer in answers.items() if number not in doubled}
+
+
+def read_answer(item: Mapping[str, Any], questions: Sequence[Choices]) -> Answer | None:
+    """One ticket's answer, or None where a question's labels are missing or none of the config's."""
+    labels: dict[str, tuple[str, ...]] = {}
+    comment = str(item.get(COMMENT) or "")
+    for key, question in answer_keys(questions).items():
+        chosen = _chosen(_written(item, key, lone=len(questions) == 1), question)
+        if chosen is None:
+            return None
+        if chosen or (question.multiple and not question.required):
+            labels[question.name] = chosen
+    if not labels:
+        return Abstained("the LLM says that no label fits", comment)
+    return Labeled(labels, read_confidence(item.get(CONFIDENCE)), comment)
+
+
+def read_confidence(value: object) -> float:
+    """A stated confidence as a finite number from 0 to 1, whatever was written."""
+    try:
+        number = float(str(value))
+    except ValueError:
+        return UNSTATED_CONFIDENCE
+    return min(1.0, max(0.0, number)) if math.isfinite(number) else UNSTATED_CONFIDENCE
+
+
+def _written(item: Mapping[str, Any], key: str, *, lone: bool) -> object:
+    """What stands under ``key``; a lone question's answer may stand under the singular or plural as well."""
+    return item.get(key, item.get("label", item.get("labels"))) if lone else item.get(key)
+
+
+def _chosen(value: object, question: Choices) -> tuple[str, ...] | None:
+    """Label values in the config's order without duplicates; () if none fits; None if it cannot be read."""
+    written = value if isinstance(value, list) else [value]
+    if not all(isinstance(name, str | int) for name in written):
+        return None
+    names = [str(name) for name in written if str(name).strip() != NO_LABEL or match_label(NO_LABEL, question)]
+    found = [match_label(name, question) for name in names]
+    if None in found or (len(set(found)) > 1 and not question.multiple):
+        return None
+    return tuple(label.value for label in question.labels if label in found)
+
+
+def _items(value: object, count: int) -> list[dict[str, Any]]:
+    """The answer objects of a reply; a lone object that is asked for one ticket needs neither list nor id."""
+    if isinstance(value, dict):
+        inner = value.get("answers")
+        value = inner if isinstance(inner, list) else [value]
+    items = [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+    if count == 1 and len(items) == 1:
+        return [{"id": 1, **items[0]}]
+    return items
+
+
+def _number(value: object) -> int:
+    try:
+        return int(str(value))
+    except ValueError:
+        return 0
+
+
+def _read_json(reply: str) -> object:
+    """The first JSON object or array in ``reply``, or None."""
+    decoder = json.JSONDecoder()
+    for opening in islice(re.finditer(r"[{\[]", reply), MOST_OPENINGS):
+        with suppress(ValueError, RecursionError):
+            return decoder.raw_decode(reply, opening.start())[0]
+    return None

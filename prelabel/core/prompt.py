@@ -1,0 +1,120 @@
+"""Questions, prompt, examples and tickets to the two messages that an LLM is sent.
+
+What is the same for every ticket comes first (instructions, labels, the project's prompt: the system message), what
+changes comes last (examples, then tickets: the user message), so that providers can cache the beginning.
+
+Ticket text is data. It is sent as JSON strings, one object a line, between a line ``<tickets>`` and a line
+``</tickets>``: JSON leaves no way to write a line break or to close the fence from inside it. It is never passed to
+``str.format`` or any other template language: placeholders of a prompt template are replaced in one pass, and what
+replaces them is not looked at again.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any, Literal
+
+from prelabel.core.schema import NO_LABEL, answer_keys, label_ids
+from prelabel.core.types import Choices, Example, Ticket
+
+INSTRUCTIONS_VERSION = "classify_v1"
+
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_LINE_SEPARATORS = {char: f"\\u{char:04x}" for char in (0x85, 0x2028, 0x2029)}
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a chat; ``role`` as in OpenAI's protocol."""
+
+    role: Literal["system", "user"]
+    content: str
+
+
+def build_messages(
+    questions: Sequence[Choices],
+    prompt: str,
+    tickets: Sequence[Ticket],
+    examples: Sequence[Example] = (),
+    *,
+    template: str = "",
+) -> tuple[Message, ...]:
+    """What the LLM is sent about ``tickets``, which it knows as 1, 2, ... in this order.
+
+    :param prompt: the project's own instructions, may be empty.
+    :param template: a text with the placeholders ``{prompt}``, ``{labels}``, ``{text}`` and any field of the task,
+        which takes the place of ``prompt``. One that names a field of the task takes one ticket a request: see
+        :func:`names_ticket_fields`.
+    """
+    labels = render_labels(questions)
+    system = f"{read_instructions()}\n\n{labels}"
+    fence = _fenced("tickets", [{"id": n, "text": ticket.text} for n, ticket in enumerate(tickets, 1)])
+    shown = _fenced("examples", [_example(example, questions) for example in examples]) if examples else ""
+    if not template:
+        system += f"\n\nInstructions of this project:\n{prompt}" if prompt else ""
+        return Message("system", system), Message("user", "\n\n".join(filter(None, (shown, fence))))
+    rendered = _fill(template, tickets[0].fields if tickets else {}, labels=labels, prompt=prompt, text=fence)
+    user = rendered if "{text}" in template else f"{rendered}\n\n{fence}"
+    return Message("system", system), Message("user", "\n\n".join(filter(None, (shown, user))))
+
+
+def names_ticket_fields(template: str) -> bool:
+    """Whether ``template`` is filled differently for each ticket."""
+    return bool(set(_PLACEHOLDER.findall(template)) - {"labels", "prompt"})
+
+
+def render_labels(questions: Sequence[Choices]) -> str:
+    """The labels as the LLM reads them: a heading per question, then ``id: text - hint`` lines."""
+    return "\n\n".join(_render_question(key, question) for key, question in answer_keys(questions).items())
+
+
+@cache
+def read_instructions() -> str:
+    """The released instructions; a released file is never edited, a change is a new version."""
+    return files("prelabel.core").joinpath(f"prompts/{INSTRUCTIONS_VERSION}.txt").read_text("utf-8").strip()
+
+
+def _render_question(key: str, question: Choices) -> str:
+    rule = "every id that fits" if question.multiple else "exactly one id"
+    if question.multiple:
+        otherwise = "" if question.required else "; an empty list if none fits"
+    else:
+        otherwise = f'; "{NO_LABEL}" if none fits'
+    lines = [f'Labels of "{question.name}" (in "{key}": {rule}{otherwise}):']
+    for label_id, label in label_ids(question.labels).items():
+        text = " ".join(label.text.split())
+        lines.append(f"{label_id}: {text} - {' '.join(label.hint.split())}" if label.hint else f"{label_id}: {text}")
+    return "\n".join(lines)
+
+
+def _example(example: Example, questions: Sequence[Choices]) -> dict[str, Any]:
+    shown: dict[str, Any] = {"text": example.text}
+    for key, question in answer_keys(questions).items():
+        chosen = set(example.labels.get(question.name, ()))
+        ids = [label_id for label_id, label in label_ids(question.labels).items() if label.value in chosen]
+        shown[key] = ids if question.multiple else (ids or [NO_LABEL])[0]
+    return shown
+
+
+def _fenced(name: str, items: Sequence[Mapping[str, Any]]) -> str:
+    return "\n".join((f"<{name}>", *map(to_data, items), f"</{name}>"))
+
+
+def to_data(value: object) -> str:
+    """``value`` as JSON on one line in which nothing can be mistaken for a line of the fence."""
+    return json.dumps(value, ensure_ascii=False).translate(_LINE_SEPARATORS).replace("</", "<\\/")
+
+
+def _fill(template: str, fields: Mapping[str, str], *, labels: str, prompt: str, text: str) -> str:
+    ours = {"labels": labels, "prompt": prompt, "text": text}
+
+    def replacement(match: re.Match[str]) -> str:
+        name = match[1]
+        if name in ours:
+            return ours[name]
+        return to_data(fields[name]) if name in fields else match[0]
+
+    return _PLACEHOLDER.sub(replacement, template)

@@ -1,0 +1,68 @@
+"""Questions to the strict JSON schema that an LLM's reply must follow.
+
+Labels appear in the schema by short ids, since their texts and hints stand in the prompt already and every repeated
+word is paid for. The schema depends on the questions alone, never on the tickets, so that it stays the same to the byte
+over a whole run (providers cache the beginning of a prompt, and the schema belongs to it).
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import count
+from typing import Any
+
+from prelabel.core.types import Choices, Label
+
+NO_LABEL = "none"
+"""The id by which the LLM says that no label of a single choice fits."""
+CONFIDENCE = "confidence"
+COMMENT = "comment"
+
+
+def label_ids(labels: Sequence[Label]) -> dict[str, Label]:
+    """Id to label in the config's order: "1", "2", ..., or "L1", ... where a label itself is named like an id.
+
+    A label called "5" must not be taken for the fifth label.
+    """
+    names = {name.strip().casefold() for label in labels for name in (label.value, label.text, *label.aliases)}
+    numbers = [str(number) for number in range(1, len(labels) + 1)]
+    prefix = next(prefix for prefix in _prefixes() if names.isdisjoint(prefix.casefold() + n for n in numbers))
+    return {prefix + number: label for number, label in zip(numbers, labels, strict=True)}
+
+
+def answer_keys(questions: Sequence[Choices]) -> dict[str, Choices]:
+    """The property of an answer that holds each question's labels: ``label`` or ``labels``, numbered if several."""
+    if len(questions) == 1:
+        return {_noun(questions[0]): questions[0]}
+    return {f"{_noun(question)}_{number}": question for number, question in enumerate(questions, 1)}
+
+
+def reply_schema(questions: Sequence[Choices], *, with_comment: bool = False) -> dict[str, Any]:
+    """The JSON schema of a reply to any number of tickets, in OpenAI's strict subset: all required, none additional.
+
+    :param with_comment: ask for a sentence on each answer, before the labels, so that it can weigh in.
+    """
+    answer: dict[str, Any] = {"id": {"type": "integer"}}
+    if with_comment:
+        answer[COMMENT] = {"type": "string"}
+    answer |= {key: _labels_schema(question) for key, question in answer_keys(questions).items()}
+    answer[CONFIDENCE] = {"type": "number"}
+    return _strict({"answers": {"type": "array", "items": _strict(answer)}})
+
+
+def _prefixes() -> Iterator[str]:
+    yield from ("", "L", "id")
+    yield from (f"id{'_' * length}" for length in count(1))
+
+
+def _labels_schema(question: Choices) -> dict[str, Any]:
+    ids = list(label_ids(question.labels))
+    if question.multiple:
+        return {"type": "array", "items": {"type": "string", "enum": ids}}
+    return {"type": "string", "enum": [*ids, NO_LABEL]}
+
+
+def _strict(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+
+def _noun(question: Choices) -> str:
+    return "labels" if question.multiple else "label"

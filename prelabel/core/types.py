@@ -1,0 +1,142 @@
+"""The values that a ticket passes through: what is asked, of which text, and what came of it.
+
+Plain, frozen and free of Label Studio's, OpenAI's and Redis's own shapes, which their packages translate. Read
+``prompt`` next, which turns these into messages, then ``parse``, which turns a reply back into them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """One label a control offers."""
+
+    value: str
+    """What Label Studio stores: the ``alias`` where the config has one, else the displayed text."""
+    text: str
+    """What people are shown."""
+    hint: str = ""
+    aliases: tuple[str, ...] = ()
+    """Other names under which it may come back (``predicted_values``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """A question with a fixed set of labels: one of Label Studio's ``Choices`` controls."""
+
+    name: str
+    to_name: str
+    labels: tuple[Label, ...]
+    multiple: bool = False
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """What the LLM gets to see of a task."""
+
+    task_id: int | None
+    text: str
+    fields: Mapping[str, str] = field(default_factory=dict)
+    """The task's other data as text, for prompt templates that name them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A version of a project's instructions; ``version`` 0 is the settings' default, not yet stored."""
+
+    version: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A reviewed ticket, shown to the LLM beside similar ones."""
+
+    task_id: int
+    text: str
+    labels: Mapping[str, tuple[str, ...]]
+    """Control name to label values, as a person chose them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Labeled:
+    """An answer: the labels of each control, in the config's order, without duplicates."""
+
+    labels: Mapping[str, tuple[str, ...]]
+    score: float
+    """Confidence, 0 to 1."""
+    comment: str = ""
+    """What the LLM had to say about it, where it was asked to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Abstained:
+    """No label, for a reason that lies in the ticket or the reply; asking again would not help."""
+
+    reason: str
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """No answer, for a reason that lies outside: the task may be asked again."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """Not asked on purpose: a person labels it without seeing a suggestion."""
+
+
+Outcome = Labeled | Abstained | Failed | Withheld
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What prelabel once said of a task."""
+
+    labels: Mapping[str, tuple[str, ...]]
+    score: float
+    version: str
+    """The model version that said so."""
+
+
+class LabelSource(StrEnum):
+    """Who is behind a label that Label Studio holds."""
+
+    PERSON = "person"
+    """A person, who may have seen a suggestion."""
+    PERSON_BLIND = "person_blind"
+    """A person who was shown none, on a task withheld for that."""
+    BULK_ACCEPTED = "bulk_accepted"
+    """Made from a prediction by a Data Manager action: nobody looked at the ticket."""
+    BACKEND = "backend"
+    """Written by prelabel's own user."""
+
+    @property
+    def is_person(self) -> bool:
+        return self in {LabelSource.PERSON, LabelSource.PERSON_BLIND}
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """A task's labels as Label Studio holds them, with what had been predicted before."""
+
+    id: int
+    task_id: int
+    text: str
+    """The ticket as the LLM would read it."""
+    labels: Mapping[str, tuple[str, ...]]
+    """Control name to label values; never empty."""
+    source: LabelSource
+    updated_at: float
+    """Unix seconds."""
+    author: int | None = None
+    ground_truth: bool = False
+    predicted: Prediction | None = None
+    correction: bool = False
+    """Whether a person changed what had been predicted."""

@@ -1,0 +1,69 @@
+"""Every way prelabel can fail, drawn as one tree.
+
+Bad data is no error: a ticket that cannot be labelled is an abstention with its reason. What stands here is a world
+that is broken (Redis, the LLM's server, Label Studio) or a caller's mistake, and each is raised in one place: vendors'
+errors are translated where the vendor is met.
+"""
+
+
+class PrelabelError(Exception):
+    """Whatever prelabel raises on purpose; its text is fit to be shown."""
+
+
+class SettingsError(PrelabelError):
+    """An environment variable or project setting is wrong; the text names it, the value and what is allowed."""
+
+
+class RequestError(PrelabelError):
+    """The caller's request is wrong.
+
+    :param kind: a stable word for programs, such as ``malformed_json``.
+    :param status: the HTTP status, 400 to 499.
+    """
+
+    def __init__(self, kind: str, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.status = status
+
+
+class LabelConfigError(RequestError):
+    """A label config that is missing, broken or without a control that prelabel can answer."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("label_config", message)
+
+
+class StoreUnavailable(PrelabelError):
+    """Redis does not answer."""
+
+
+class LLMError(PrelabelError):
+    """The LLM's server gave no answer that could be read."""
+
+
+class LLMRefusesRequest(LLMError):
+    """The same request would be refused however often it is made: wrong key, unknown model, no quota left."""
+
+
+class LLMRefusesContent(LLMRefusesRequest):
+    """One of the texts in the request is the cause (too long, filtered); without it the rest would be answered."""
+
+
+class LLMUnavailable(LLMError):
+    """Down, slow or overloaded: the same request may well succeed a little later.
+
+    :param retry_after_s: seconds the server asked to be left alone, 0 if it did not say.
+    """
+
+    def __init__(self, message: str, retry_after_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class StudioError(PrelabelError):
+    """Label Studio refused or did not answer; the text says what to do."""
+
+
+class InvalidPrediction(PrelabelError):
+    """A prediction of ours that Label Studio's interface could not show; it never leaves."""

@@ -1,0 +1,193 @@
+"""The one door to an LLM's server: messages and a schema in, a reply out, over OpenAI's protocol.
+
+Every provider here speaks it. Vendor errors are translated in ``_translate`` and nowhere else; what may pass by itself
+is tried again with growing random pauses, what would be refused again is not.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import openai
+from openai.types.chat import ChatCompletion
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from prelabel.config import PROVIDER_URLS, Settings
+from prelabel.core.prompt import Message
+from prelabel.errors import LLMError, LLMRefusesContent, LLMRefusesRequest, LLMUnavailable
+
+log = logging.getLogger(__name__)
+
+_CONTENT_CODES = {"content_filter", "content_policy_violation", "context_length_exceeded", "string_above_max_length"}
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """One request: its messages and the JSON schema that the reply must follow."""
+
+    messages: Sequence[Message]
+    schema: dict[str, Any] = field(hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ChatReply:
+    """What came back. ``problem`` says why there is no whole reply, empty if there is one."""
+
+    text: str
+    problem: str = ""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where an LLM is and by which key: what one connection pool serves."""
+
+    provider: str
+    base_url: str
+    key: str = field(repr=False)
+    deployment: str
+    api_version: str
+    timeout_s: float
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Endpoint":
+        """:raises LLMRefusesRequest: no LLM is configured."""
+        provider = settings.openai_provider
+        if provider == "local":
+            raise LLMRefusesRequest("no LLM is configured: set OPENAI_API_KEY, or OPENAI_BASE_URL for your own server")
+        own_url = {"azure": settings.azure_resource_endpoint, "ollama": settings.ollama_endpoint}.get(provider)
+        return cls(
+            provider=provider,
+            base_url=(settings.openai_base_url or own_url or PROVIDER_URLS[provider]).rstrip("/"),
+            key=settings.openai_api_key.get_secret_value() if settings.openai_api_key else "none",
+            deployment=settings.azure_deployment_name or "",
+            api_version=settings.azure_api_version,
+            timeout_s=settings.llm_timeout,
+        )
+
+    def connect(self) -> openai.AsyncOpenAI:
+        """A client that tries once: pauses and further tries are :class:`ChatClient`'s."""
+        if self.provider == "azure":
+            return openai.AsyncAzureOpenAI(
+                api_key=self.key,
+                azure_endpoint=self.base_url,
+                azure_deployment=self.deployment,
+                api_version=self.api_version,
+                timeout=self.timeout_s,
+                max_retries=0,
+            )
+        return openai.AsyncOpenAI(api_key=self.key, base_url=self.base_url, timeout=self.timeout_s, max_retries=0)
+
+
+class ChatClient:
+    """A model at an endpoint; used on the loop that its connections belong to.
+
+    :param slots: as many requests as it has are in flight at once, over all clients that share it.
+    """
+
+    def __init__(self, client: openai.AsyncOpenAI, settings: Settings, slots: asyncio.Semaphore) -> None:
+        self._client = client
+        self._settings = settings
+        self._slots = slots
+
+    async def complete(self, request: ChatRequest) -> ChatReply:
+        """:raises LLMError: refused, or still unavailable after ``LLM_MAX_RETRIES`` further tries."""
+        attempts = AsyncRetrying(
+            stop=stop_after_attempt(1 + self._settings.llm_max_retries),
+            wait=_pause,
+            retry=retry_if_exception_type(LLMUnavailable),
+            reraise=True,
+        )
+        return await attempts(self._attempt, request)
+
+    async def _attempt(self, request: ChatRequest) -> ChatReply:
+        settings = self._settings
+        async with self._slots:
+            try:
+                completion = await self._client.chat.completions.create(
+                    model=settings.openai_model,
+                    messages=[_message(message) for message in request.messages],
+                    temperature=settings.temperature,
+                    response_format={
+                        "type": "json_schema",
+                        "json_schema": {"name": "answers", "strict": True, "schema": request.schema},
+                    },
+                )
+            except openai.OpenAIError as error:
+                raise _translate(error, settings) from error
+            except ValueError as error:
+                raise LLMUnavailable("the LLM's server sent what is no JSON") from error
+        return _read(completion)
+
+
+def _message(message: Message) -> Any:
+    return {"role": message.role, "content": message.content}
+
+
+def _read(completion: object) -> ChatReply:
+    """A server's reply, of which a careless one may leave out anything.
+
+    :raises LLMUnavailable: it is no chat completion at all, such as a gateway's HTML page.
+    """
+    if not isinstance(completion, ChatCompletion):
+        raise LLMUnavailable("the LLM's server sent what is no chat completion: check OPENAI_BASE_URL")
+    usage = completion.usage
+    tokens = (usage.prompt_tokens or 0, usage.completion_tokens or 0) if usage else (0, 0)
+    if not completion.choices:
+        return ChatReply("", "the LLM's reply is empty", *tokens)
+    choice = completion.choices[0]
+    content = choice.message.content if choice.message else None
+    text = content if isinstance(content, str) else ""
+    if choice.finish_reason == "content_filter" or (choice.message and choice.message.refusal):
+        return ChatReply("", "the LLM refused to answer", *tokens)
+    if choice.finish_reason == "length":
+        return ChatReply(text, "the LLM's reply was cut off", *tokens)
+    return ChatReply(text, "" if text.strip() else "the LLM's reply is empty", *tokens)
+
+
+def _translate(error: openai.OpenAIError, settings: Settings) -> LLMError:
+    """A vendor's error to ours. Its message is left out: servers repeat prompts and keys in it."""
+    if isinstance(error, openai.APITimeoutError):
+        return LLMUnavailable(f"the LLM gave no answer within LLM_TIMEOUT={settings.llm_timeout:g} s")
+    if isinstance(error, openai.APIConnectionError):
+        return LLMUnavailable(f"the LLM's server cannot be reached ({type(error.__cause__).__name__})")
+    if not isinstance(error, openai.APIStatusError):
+        return LLMUnavailable(f"the LLM's server sent what is no answer ({type(error).__name__})")
+    status, code = error.status_code, error.code or error.type or "no code"
+    told = f"the LLM's server answered {status} ({code})"
+    if status in {401, 403}:
+        return LLMRefusesRequest(f"{told}: check OPENAI_API_KEY and what it may use")
+    if status == 402 or code == "insufficient_quota":
+        return LLMRefusesRequest(f"{told}: the account's quota or balance is used up")
+    if status == 404:
+        return LLMRefusesRequest(f"{told}: check OPENAI_MODEL={settings.openai_model} and OPENAI_BASE_URL")
+    if status in {408, 409, 425, 429} or status >= 500:
+        return LLMUnavailable(told, retry_after_s=_retry_after_s(error))
+    if status == 413 or code in _CONTENT_CODES:
+        return LLMRefusesContent(told)
+    return LLMRefusesRequest(f"{told}{f', parameter {error.param}' if error.param else ''}")
+
+
+def _retry_after_s(error: openai.APIStatusError) -> float:
+    for header, unit_s in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        try:
+            return max(0.0, float(error.response.headers[header]) * unit_s)
+        except (KeyError, ValueError):
+            continue
+    return 0.0
+
+
+_jittered = wait_random_exponential(multiplier=_FIRST_PAUSE_S, max=_LONGEST_PAUSE_S)
+
+
+def _pause(state: RetryCallState) -> float:
+    """Seconds until the next try: what the server asks for, but never less than a growing random pause."""
+    error = state.outcome.exception() if state.outcome else None
+    asked_s = error.retry_after_s if isinstance(error, LLMUnavailable) else 0.0
+    pause_s = max(asked_s, _jittered(state))
+    log.warning("%s; trying again in %.1f s (try %d)", error, pause_s, state.attempt_number)
+    return pause_s

@@ -1,0 +1,68 @@
+"""One event loop in a thread of its own, on which all requests of a process to LLMs run.
+
+The edges (Flask's threads, RQ's jobs, the shell) are synchronous: they hand work over and wait for what it gives. Loop
+and connections are made on first use, so a server that loads the application and then forks has none to share.
+"""
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from typing import Any, TypeVar
+
+import openai
+
+from prelabel.config import Settings
+from prelabel.llm.chat import ChatClient, Endpoint
+
+T = TypeVar("T")
+
+
+class LLM:
+    """The way from synchronous code to LLMs.
+
+    :param concurrency: requests in flight at once, over all projects, in each process.
+    """
+
+    def __init__(self, concurrency: int) -> None:
+        self._concurrency = concurrency
+        self._lock = threading.Lock()
+        self._process: _Process | None = None
+
+    def run(self, settings: Settings, work: Callable[[ChatClient], Coroutine[Any, Any, T]], timeout_s: float) -> T:
+        """What ``work`` gives, called with the LLM that ``settings`` name.
+
+        :raises LLMRefusesRequest: none is configured.
+        :raises TimeoutError: it took longer than ``timeout_s`` and was cancelled.
+        """
+        process = self._current()
+        future = asyncio.run_coroutine_threadsafe(process.start(settings, work), process.loop)
+        try:
+            return future.result(timeout_s)
+        except FutureTimeoutError:
+            future.cancel()
+            raise
+
+    def _current(self) -> "_Process":
+        with self._lock:
+            if self._process is None or self._process.pid != os.getpid():
+                self._process = _Process(self._concurrency)
+            return self._process
+
+
+class _Process:
+    """What one process has of its own: loop, connections by endpoint, slots."""
+
+    def __init__(self, concurrency: int) -> None:
+        self.pid = os.getpid()
+        self.loop = asyncio.new_event_loop()
+        self._connections: dict[Endpoint, openai.AsyncOpenAI] = {}
+        self._slots = asyncio.Semaphore(concurrency)
+        threading.Thread(target=self.loop.run_forever, name="llm-loop", daemon=True).start()
+
+    async def start(self, settings: Settings, work: Callable[[ChatClient], Coroutine[Any, Any, T]]) -> T:
+        endpoint = Endpoint.of(settings)
+        if endpoint not in self._connections:
+            self._connections[endpoint] = endpoint.connect()
+        return await work(ChatClient(self._connections[endpoint], settings, self._slots))

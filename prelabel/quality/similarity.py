@@ -1,0 +1,76 @@
+"""Which texts are most alike: TF-IDF over character n-grams, which needs no words and so serves any language.
+
+Texts are hashed into a fixed number of features, so one can be added or taken out without fitting anything again;
+document frequencies are counted along. Salton and Buckley, "Term-weighting approaches in automatic text retrieval"
+(1988) for the weights: (1 + log tf) * (1 + log((1 + n) / (1 + df))), cosine.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+from sklearn.feature_extraction.text import HashingVectorizer
+
+FEATURES = 2**18
+NGRAMS = (2, 4)
+
+
+class SimilarityIndex:
+    """Texts by number, and for other texts those of them that are most alike. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self._hashed = HashingVectorizer(
+            analyzer="char_wb", ngram_range=NGRAMS, n_features=FEATURES, alternate_sign=False, norm=None
+        )
+        self._rows: dict[int, sp.csr_matrix] = {}
+        self._frequency = np.zeros(FEATURES, dtype=np.int32)
+        self._prepared: tuple[npt.NDArray[np.int64], sp.csr_matrix] | None = None
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def put(self, key: int, text: str) -> None:
+        """Add a text, or replace the one under ``key``."""
+        self.remove(key)
+        self._rows[key] = row = self._counts([text])
+        self._frequency[row.indices] += 1
+        self._prepared = None
+
+    def remove(self, key: int) -> None:
+        """Take a text out; an unknown key is fine."""
+        if (row := self._rows.pop(key, None)) is not None:
+            self._frequency[row.indices] -= 1
+            self._prepared = None
+
+    def nearest(self, texts: Sequence[str], count: int) -> list[list[tuple[int, float]]]:
+        """For each text at most ``count`` keys with their cosine, 0 to 1, the nearest first; none with 0."""
+        if not self._rows or not texts or count < 1:
+            return [[] for _ in texts]
+        keys, matrix = self._prepare()
+        similarities = (self._weighted(self._counts(texts)) @ matrix.T).tocsr()
+        found = []
+        for number in range(len(texts)):
+            row = similarities[number]
+            best = np.argsort(-row.data, kind="stable")[:count]
+            found.append([(int(keys[row.indices[at]]), float(row.data[at])) for at in best])
+        return found
+
+    def _prepare(self) -> tuple[npt.NDArray[np.int64], sp.csr_matrix]:
+        if self._prepared is None:
+            keys = np.fromiter(self._rows, dtype=np.int64, count=len(self._rows))
+            self._prepared = keys, self._weighted(sp.vstack(list(self._rows.values()), format="csr"))
+        return self._prepared
+
+    def _counts(self, texts: Sequence[str]) -> sp.csr_matrix:
+        counts = self._hashed.transform(texts).tocsr()
+        counts.data = 1.0 + np.log(counts.data)
+        return counts
+
+    def _weighted(self, counts: sp.csr_matrix) -> sp.csr_matrix:
+        rarity = 1.0 + np.log((1 + len(self._rows)) / (1 + self._frequency))
+        weighted = counts.copy()
+        weighted.data = weighted.data * rarity[weighted.indices]
+        norms = np.sqrt(np.asarray(weighted.multiply(weighted).sum(axis=1)).ravel())
+        norms[norms == 0] = 1.0
+        return sp.diags(1.0 / norms).dot(weighted).tocsr()

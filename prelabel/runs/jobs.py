@@ -1,0 +1,58 @@
+"""What workers do, by name: the functions that jobs in the queue stand for.
+
+Each says first that it has begun, so that whatever happens from then on queues another one. A failure is raised: RQ
+tries the job again after a pause, then keeps it among the failed.
+"""
+
+from prelabel.bootstrap import Services, services
+from prelabel.store.keys import ProjectRef
+from prelabel.studio import connect
+
+
+def rebuild(project: str) -> None:
+    """START_TRAINING: read all reviews again, begin a new generation, and move the title along."""
+    work, ref = _begin("rebuild", project)
+    studio = work.studio()
+    work.learning.rebuild(ref, studio.project(ref.id).label_config, studio)
+    work.jobs.put("sync_title", ref)
+
+
+def sync_title(project: str) -> None:
+    """Give ML backend and project in Label Studio the version that predictions carry."""
+    work, ref = _begin("sync_title", project)
+    state = work.projects.state(ref)
+    if not state.backend_url:
+        return
+    studio = work.studio()
+    version = work.service.open(ref, studio.project(ref.id).label_config).version
+    connect.sync_title(studio, ref.id, backend_url=state.backend_url, title=version, settings=work.settings)
+    work.projects.set_connected(ref, title=version, backend_url=state.backend_url, own_user=studio.whoami())
+
+
+def adopt(project: str, backend_url: str) -> None:
+    """Put right how a project is connected that was added in Label Studio by hand."""
+    work, ref = _begin("adopt", project)
+    connect_project(work, ref, backend_url, adopt_only=True)
+
+
+def connect_project(
+    work: Services, ref: ProjectRef, backend_url: str, *, adopt_only: bool = False
+) -> connect.Connection:
+    """Make Label Studio's side of a connection right and remember it.
+
+    :raises StudioError: Label Studio refused; the text says what to do.
+    :raises LabelConfigError: the project's label config cannot be answered.
+    """
+    studio = work.studio()
+    version = work.service.open(ref, studio.project(ref.id).label_config).version
+    connection = connect.connect(
+        studio, ref.id, backend_url=backend_url, title=version, settings=work.settings, adopt_only=adopt_only
+    )
+    work.projects.set_connected(ref, title=version, backend_url=backend_url, own_user=studio.whoami())
+    return connection
+
+
+def _begin(job: str, project: str) -> tuple[Services, ProjectRef]:
+    work, ref = services(), ProjectRef.parse(project)
+    work.projects.release_job(ref, job)
+    return work, ref

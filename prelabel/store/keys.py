@@ -1,0 +1,74 @@
+"""The names of all that is kept in Redis.
+
+Keys begin with the layout's version and with the Label Studio they belong to, then name the project by its id and the
+time it was made: a project id that Label Studio gives away again starts empty. No ticket text is ever part of a key.
+
+============================================  =======  ==========================================================
+key                                           type     holds
+============================================  =======  ==========================================================
+``prelabel:1:SITE:projects``                  hash     project id to the time it was made, as last heard
+``prelabel:1:SITE:PROJECT:state``             hash     generation, prompt, title, backend_url
+``prelabel:1:SITE:PROJECT:settings``          hash     the project's own settings, by name
+``prelabel:1:SITE:PROJECT:prompts``           hash     prompt version to its text, author and time (JSON)
+``prelabel:1:SITE:PROJECT:prompt-versions``   hash     hash of a prompt's text to its version
+``prelabel:1:SITE:PROJECT:promotions``        list     prompt versions that were the project's, newest first
+``prelabel:1:SITE:PROJECT:annotations``       hash     annotation id to what it says (JSON)
+``prelabel:1:SITE:PROJECT:changes``           zset     annotation id by the revision that last touched it
+``prelabel:1:SITE:PROJECT:task:ID``           set      annotation ids of a task
+``prelabel:1:SITE:PROJECT:revision``          string   counts changes of annotations
+``prelabel:1:SITE:PROJECT:predicted``         hash     task id to what was last predicted for it (JSON)
+``prelabel:1:SITE:PROJECT:version:NAME``      HLL      tasks that got a prediction of this model version
+``prelabel:1:SITE:PROJECT:withheld``          set      tasks that are labelled without a suggestion
+``prelabel:1:SITE:PROJECT:queued:JOB``        string   a job of this kind waits in the queue; expires
+============================================  =======  ==========================================================
+"""
+
+import re
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from prelabel.errors import RequestError
+
+LAYOUT = "prelabel:1"
+_UID = re.compile(r"([0-9]{1,18})(?:\.([0-9]{1,18}))?")
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectRef:
+    """A project as Label Studio names it to backends: ``<id>.<time it was made, Unix seconds>``.
+
+    ``created`` is 0 where it was not told; :meth:`prelabel.store.projects.Projects.resolve` then finds it.
+    """
+
+    id: int
+    created: int = 0
+
+    @classmethod
+    def parse(cls, uid: object) -> "ProjectRef":
+        """:raises RequestError: ``uid`` is no project as Label Studio writes it, such as ``"7.1795235920"``."""
+        text = str(uid) if isinstance(uid, str | int) and not isinstance(uid, bool) else ""
+        if not (match := _UID.fullmatch(text)):
+            raise RequestError("project", f'project must be like "7.1795235920", got {str(uid)[:40]!r}')
+        return cls(int(match[1]), int(match[2] or 0))
+
+    def __str__(self) -> str:
+        return f"{self.id}.{self.created}"
+
+
+class Keys:
+    """Redis keys of one Label Studio.
+
+    :param studio_url: its address, may be empty where none is set.
+    """
+
+    def __init__(self, studio_url: str) -> None:
+        parts = urlsplit(studio_url)
+        self.site = f"{parts.netloc.lower()}{parts.path.rstrip('/')}" or "-"
+
+    @property
+    def projects(self) -> str:
+        return f"{LAYOUT}:{self.site}:projects"
+
+    def of(self, project: ProjectRef, name: str) -> str:
+        """The key of what is kept under ``name`` for ``project``."""
+        return f"{LAYOUT}:{self.site}:{project}:{name}"

@@ -1,0 +1,168 @@
+"""What is known of a project: its generation, its prompt, its own settings, and what was predicted for its tasks."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import redis
+
+from prelabel.core.types import Prediction, Prompt
+from prelabel.store.connection import reaching_redis
+from prelabel.store.keys import Keys, ProjectRef
+
+QUEUED_FOR_S = 600
+"""How long a job counts as waiting if no worker ever takes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectState:
+    """A project at one moment."""
+
+    ref: ProjectRef
+    generation: int = 1
+    prompt: Prompt | None = None
+    """The promoted prompt, None while the settings' default holds."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    title: str = ""
+    """The ML backend's title in Label Studio, as last set; empty while the project is not connected."""
+    backend_url: str = ""
+    own_user: int | None = None
+    """The id of the Label Studio user whose token prelabel uses, where it has met it."""
+
+
+class Projects:
+    """The projects of one Label Studio, in Redis."""
+
+    def __init__(self, client: redis.Redis, keys: Keys) -> None:
+        self._redis = client
+        self._keys = keys
+        self._created: dict[int, int] = {}
+
+    def resolve(self, ref: ProjectRef) -> ProjectRef:
+        """``ref`` with the time its project was made, which is remembered for callers that do not know it."""
+        if ref.created and self._created.get(ref.id) == ref.created:
+            return ref
+        with reaching_redis():
+            if ref.created:
+                self._redis.hset(self._keys.projects, str(ref.id), ref.created)
+                self._created[ref.id] = ref.created
+                return ref
+            return ProjectRef(ref.id, int(self._text(self._redis.hget(self._keys.projects, str(ref.id))) or 0))
+
+    def state(self, ref: ProjectRef) -> ProjectState:
+        with reaching_redis():
+            pipe = self._redis.pipeline(transaction=True)
+            pipe.hgetall(self._keys.of(ref, "state"))
+            pipe.hgetall(self._keys.of(ref, "settings"))
+            kept, settings = pipe.execute()
+            version = int(kept.get("prompt", 0))
+            stored = self._text(self._redis.hget(self._keys.of(ref, "prompts"), str(version))) if version else ""
+        prompt = Prompt(version, json.loads(stored)["text"]) if stored else None
+        return ProjectState(
+            ref,
+            generation=int(kept.get("generation", 1)),
+            prompt=prompt,
+            settings=settings,
+            title=kept.get("title", ""),
+            backend_url=kept.get("backend_url", ""),
+            own_user=int(kept["own_user"]) if "own_user" in kept else None,
+        )
+
+    def titles(self) -> list[str]:
+        """The titles of all connected projects' ML backends, which are their current model versions."""
+        with reaching_redis():
+            projects: Any = self._redis.hgetall(self._keys.projects)
+            pipe = self._redis.pipeline(transaction=False)
+            for number, created in projects.items():
+                pipe.hget(self._keys.of(ProjectRef(int(number), int(created)), "state"), "title")
+            return sorted({title for title in pipe.execute() if title})
+
+    def begin_generation(self, ref: ProjectRef) -> int:
+        """Move the model version on; returns the new generation's number."""
+        with reaching_redis():
+            key = self._keys.of(ref, "state")
+            self._redis.hsetnx(key, "generation", 1)
+            return int(self._redis.hincrby(key, "generation", 1))
+
+    def set_settings(self, ref: ProjectRef, values: Mapping[str, str]) -> None:
+        """Add to the project's own settings; an empty value takes the setting back to the environment's."""
+        key = self._keys.of(ref, "settings")
+        with reaching_redis():
+            for name, value in values.items():
+                if value:
+                    self._redis.hset(key, name, value)
+                else:
+                    self._redis.hdel(key, name)
+
+    def set_connected(self, ref: ProjectRef, *, title: str, backend_url: str, own_user: int) -> None:
+        """Remember how the project is connected: see :class:`ProjectState`."""
+        state: dict[Any, Any] = {"title": title, "backend_url": backend_url, "own_user": own_user}
+        with reaching_redis():
+            self._redis.hset(self._keys.of(ref, "state"), mapping=state)
+
+    def keep_predictions(self, ref: ProjectRef, version: str, predictions: Mapping[int, Prediction]) -> None:
+        """Remember what was predicted last for each task, and that it has a prediction of ``version``."""
+        if not predictions:
+            return
+        packed: dict[Any, Any] = {str(task): json.dumps(asdict(said)) for task, said in predictions.items()}
+        with reaching_redis():
+            pipe = self._redis.pipeline(transaction=False)
+            pipe.hset(self._keys.of(ref, "predicted"), mapping=packed)
+            pipe.pfadd(self._keys.of(ref, f"version:{version}"), *packed)
+            pipe.execute()
+
+    def predicted(self, ref: ProjectRef, tasks: Sequence[int]) -> dict[int, Prediction]:
+        """What was predicted last for each of ``tasks``, of those that have been predicted at all."""
+        if not tasks:
+            return {}
+        with reaching_redis():
+            found: Any = self._redis.hmget(self._keys.of(ref, "predicted"), list(map(str, tasks)))
+        return {task: _prediction(text) for task, text in zip(tasks, found, strict=True) if text}
+
+    def count_predicted(self, ref: ProjectRef, version: str) -> int:
+        """About how many tasks have a prediction of ``version`` (HyperLogLog: exact for a few, within 1% for many)."""
+        with reaching_redis():
+            return int(self._redis.pfcount(self._keys.of(ref, f"version:{version}")))
+
+    def withhold(self, ref: ProjectRef, tasks: Iterable[int]) -> None:
+        """From now on these tasks get no prediction, so that people label them unswayed."""
+        with reaching_redis():
+            self._redis.sadd(self._keys.of(ref, "withheld"), *map(str, tasks))
+
+    def withheld(self, ref: ProjectRef, tasks: Sequence[int]) -> set[int]:
+        """Those of ``tasks`` that are withheld."""
+        if not tasks:
+            return set()
+        with reaching_redis():
+            flags: Any = self._redis.smismember(self._keys.of(ref, "withheld"), list(map(str, tasks)))
+        return {task for task, flag in zip(tasks, flags, strict=True) if flag}
+
+    def claim_job(self, ref: ProjectRef, job: str) -> bool:
+        """Whether the caller is to queue ``job``: False while one of its kind waits already."""
+        with reaching_redis():
+            return bool(self._redis.set(self._keys.of(ref, f"queued:{job}"), 1, nx=True, ex=QUEUED_FOR_S))
+
+    def release_job(self, ref: ProjectRef, job: str) -> None:
+        """The job has begun: what happens from now on needs another."""
+        with reaching_redis():
+            self._redis.delete(self._keys.of(ref, f"queued:{job}"))
+
+    def forget_tasks(self, ref: ProjectRef, tasks: Sequence[int]) -> None:
+        """Drop what was predicted for ``tasks``."""
+        if not tasks:
+            return
+        with reaching_redis():
+            pipe = self._redis.pipeline(transaction=True)
+            pipe.hdel(self._keys.of(ref, "predicted"), *map(str, tasks))
+            pipe.srem(self._keys.of(ref, "withheld"), *map(str, tasks))
+            pipe.execute()
+
+    @staticmethod
+    def _text(value: Any) -> str:
+        return value or ""
+
+
+def _prediction(text: str) -> Prediction:
+    kept = json.loads(text)
+    return Prediction({name: tuple(values) for name, values in kept["labels"].items()}, kept["score"], kept["version"])
