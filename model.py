@@ -14,6 +14,9 @@ from prelabel.bootstrap import Services, services
 from prelabel.errors import RequestError
 from prelabel.store.keys import ProjectRef
 
+NO_PROJECT = {"", "None"}
+"""What 2.x's server passes where a request named no project."""
+
 
 class PrelabelModel(LabelStudioMLBase):  # type: ignore[misc] # the base class has no types
     """One project of one request.
@@ -30,11 +33,12 @@ class PrelabelModel(LabelStudioMLBase):  # type: ignore[misc] # the base class h
         work: Services | None = None,
         **_: Any,
     ) -> None:
+        # The base class's constructor is left out: 1.0.9's parses the config in a way of its own, 2.x's keeps it, and a
+        # version of its own, in its cache.
+        self.project_id = str(project_id or "")
         self._work = work or services()
-        self._ref = ProjectRef.parse(project_id)
+        self._ref = ProjectRef.parse(project_id) if self.project_id not in NO_PROJECT else ProjectRef(0)
         self._schema = label_config or ""
-        # The base class is not given the config: both versions parse it in ways of their own, and fail in theirs.
-        super().__init__(project_id=str(project_id))
 
     @property
     def model_version(self) -> str:
@@ -42,14 +46,11 @@ class PrelabelModel(LabelStudioMLBase):  # type: ignore[misc] # the base class h
         return self._work.service.open(self._ref, self._schema).version
 
     def get(self, key: str) -> Any:
-        """2.x's server asks for the version this way; nothing else is kept here."""
+        """2.x's server asks for the version this way; nothing is read from its cache."""
         return self.model_version if key == "model_version" else None
 
     def set(self, key: str, value: str) -> None:
-        """2.x's base class would keep ``value`` in its cache; what is worth keeping is in Redis already."""
-
-    def setup(self) -> None:
-        """2.x calls this for every object; there is nothing to set up."""
+        """2.x's server would keep a project's extra parameters this way; ours are settings, kept in Redis."""
 
     def predict(
         self, tasks: list[dict[str, Any]], context: dict[str, Any] | None = None, **_: Any

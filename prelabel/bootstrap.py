@@ -31,6 +31,7 @@ class Services:
 
     settings: Settings
     redis: redis.Redis
+    llm: LLM
     projects: Projects
     prompts: Prompts
     annotations: Annotations
@@ -49,6 +50,12 @@ class Services:
             raise StudioError("Label Studio is not known: set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY")
         return StudioClient(self.settings.label_studio_url, key.get_secret_value())
 
+    def close(self) -> None:
+        """Hang up on everything; for those who build services more than once a process."""
+        self.llm.close()
+        self.jobs.close()
+        self.redis.close()
+
 
 @cache
 def services() -> Services:
@@ -65,10 +72,11 @@ def build(settings: Settings) -> Services:
     keys = Keys(settings.label_studio_url)
     projects, prompts, annotations = Projects(client, keys), Prompts(client, keys), Annotations(client, keys)
     jobs = JobQueue(connection.connect_queue(settings.redis_url), projects)
-    service = Service(settings, projects, Examples(annotations), LLM(settings.llm_concurrency))
+    llm = LLM(settings.llm_concurrency)
+    service = Service(settings, projects, Examples(annotations), llm)
     learning = Learning(service, projects, prompts, annotations, jobs)
     connecting = Connecting(settings, service, jobs)
-    return Services(settings, client, projects, prompts, annotations, jobs, service, learning, connecting)
+    return Services(settings, client, llm, projects, prompts, annotations, jobs, service, learning, connecting)
 
 
 def configure_logging(settings: Settings) -> None:

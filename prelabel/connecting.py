@@ -5,7 +5,6 @@ do not get in unless the webhook carries the secret; both need calls to its API,
 """
 
 import logging
-from typing import Any
 
 from prelabel.config import Settings
 from prelabel.errors import StoreUnavailable
@@ -24,15 +23,15 @@ class Connecting:
         self._service = service
         self._jobs = jobs
 
-    def notice(self, project_id: Any, label_config: str, backend_url: str) -> None:
+    def notice(self, ref: ProjectRef, label_config: str, backend_url: str) -> None:
         """A project has called us at ``backend_url``; never raises for want of Redis, never waits for Label Studio."""
         if not self._can_connect:
             return
         try:
-            project = self._service.open(ProjectRef.parse(project_id), label_config)
+            project = self._service.open(ref, label_config)
             if not project.state.backend_url:
                 self._jobs.put("adopt", project.ref, backend_url.rstrip("/"))
             elif project.state.title != project.version:
                 self._jobs.put("sync_title", project.ref)
         except StoreUnavailable as error:
-            log.warning("project %s is left as it is connected: %s", project_id, error)
+            log.warning("project %s is left as it is connected: %s", ref.id, error)

@@ -4,9 +4,9 @@ What is the same for every ticket comes first (instructions, labels, the project
 changes comes last (examples, then tickets: the user message), so that providers can cache the beginning.
 
 Ticket text is data. It is sent as JSON strings, one object a line, between a line ``<tickets>`` and a line
-``</tickets>``: JSON leaves no way to write a line break or to close the fence from inside it. It is never passed to
-``str.format`` or any other template language: placeholders of a prompt template are replaced in one pass, and what
-replaces them is not looked at again.
+``</tickets>``: JSON leaves no way to write a line break, and the fence's own words are escaped in it, so nothing inside
+can open or close a fence. It is never passed to ``str.format`` or any other template language: placeholders of a prompt
+template are replaced in one pass, and what replaces them is not looked at again.
 """
 
 import json
@@ -23,6 +23,7 @@ from prelabel.core.types import Choices, Example, Ticket
 INSTRUCTIONS_VERSION = "classify_v1"
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_FENCE = re.compile(r"<(?=/?(?:tickets|examples)\b)", re.IGNORECASE)
 _LINE_SEPARATORS = {char: f"\\u{char:04x}" for char in (0x85, 0x2028, 0x2029)}
 
 
@@ -105,7 +106,7 @@ def _fenced(name: str, items: Sequence[Mapping[str, Any]]) -> str:
 
 def to_data(value: object) -> str:
     """``value`` as JSON on one line in which nothing can be mistaken for a line of the fence."""
-    return json.dumps(value, ensure_ascii=False).translate(_LINE_SEPARATORS).replace("</", "<\\/")
+    return _FENCE.sub(r"\\u003c", json.dumps(value, ensure_ascii=False).translate(_LINE_SEPARATORS))
 
 
 def _fill(template: str, fields: Mapping[str, str], *, labels: str, prompt: str, text: str) -> str:

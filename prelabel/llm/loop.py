@@ -44,6 +44,13 @@ class LLM:
             future.cancel()
             raise
 
+    def close(self) -> None:
+        """Hang up, and end the loop; what still runs on it is left unfinished."""
+        with self._lock:
+            process, self._process = self._process, None
+        if process is not None and process.pid == os.getpid():
+            process.close()
+
     def _current(self) -> "_Process":
         with self._lock:
             if self._process is None or self._process.pid != os.getpid():
@@ -59,10 +66,18 @@ class _Process:
         self.loop = asyncio.new_event_loop()
         self._connections: dict[Endpoint, openai.AsyncOpenAI] = {}
         self._slots = asyncio.Semaphore(concurrency)
-        threading.Thread(target=self.loop.run_forever, name="llm-loop", daemon=True).start()
+        self._thread = threading.Thread(target=self.loop.run_forever, name="llm-loop", daemon=True)
+        self._thread.start()
 
     async def start(self, settings: Settings, work: Callable[[ChatClient], Coroutine[Any, Any, T]]) -> T:
         endpoint = Endpoint.of(settings)
         if endpoint not in self._connections:
             self._connections[endpoint] = endpoint.connect()
         return await work(ChatClient(self._connections[endpoint], settings, self._slots))
+
+    def close(self) -> None:
+        for connection in self._connections.values():
+            asyncio.run_coroutine_threadsafe(connection.close(), self.loop).result()
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join()
+        self.loop.close()

@@ -24,6 +24,7 @@ class JobQueue:
     """
 
     def __init__(self, client: redis.Redis, projects: Projects) -> None:
+        self._client = client
         self._queue = Queue(QUEUE, connection=client, serializer=JSONSerializer)
         self._projects = projects
 
@@ -46,3 +47,7 @@ class JobQueue:
                 result_ttl=0,
                 failure_ttl=7 * 24 * 3600,
             )
+
+    def close(self) -> None:
+        """Hang up on Redis."""
+        self._client.close()

@@ -14,6 +14,7 @@ from flask.typing import ResponseReturnValue
 from prelabel.bootstrap import Services
 from prelabel.errors import RequestError
 from prelabel.learning import read_project
+from prelabel.store.keys import ProjectRef
 from prelabel.web.auth import Auth
 from prelabel.web.requests import read_config, read_object, read_predict
 
@@ -48,9 +49,9 @@ def protocol(model_class: Callable[..., Model], work: Services) -> Blueprint:
     @auth.required
     def setup() -> ResponseReturnValue:
         body = read_object(request)
-        project_id, config = body.get("project"), read_config(body, "schema")
-        version = model_class(project_id, config, work).model_version
-        work.connecting.notice(project_id, config, request.url_root)
+        project, config = ProjectRef.parse(body.get("project")), read_config(body, "schema")
+        version = model_class(str(project), config, work).model_version
+        work.connecting.notice(project, config, request.url_root)
         return jsonify(model_version=version)
 
     @views.get("/versions")
@@ -62,7 +63,7 @@ def protocol(model_class: Callable[..., Model], work: Services) -> Blueprint:
     @auth.required
     def predict() -> ResponseReturnValue:
         asked = read_predict(request)
-        model = model_class(asked.project, asked.label_config, work)
+        model = model_class(str(asked.project), asked.label_config, work)
         if not free.acquire(blocking=False):
             return jsonify(results=[{} for _ in asked.tasks])
         try:
@@ -78,8 +79,7 @@ def protocol(model_class: Callable[..., Model], work: Services) -> Blueprint:
         if not isinstance(event, str):
             raise RequestError("action", "the event names no action")
         project = read_project(data)
-        config = data["project"].get("label_config")
-        model = model_class(str(project), config if isinstance(config, str) else "", work)
+        model = model_class(str(project), read_config(data["project"], "label_config"), work)
         return jsonify(model.fit(event, data)), 201
 
     return views

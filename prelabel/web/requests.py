@@ -1,18 +1,20 @@
 """A request's JSON to what the protocol says it holds, or a :class:`RequestError` that names what is wrong."""
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
 from flask import Request
 
 from prelabel.errors import RequestError
+from prelabel.store.keys import ProjectRef
 
 
 @dataclass(frozen=True, slots=True)
 class PredictRequest:
     """``/predict``'s body. ``context`` is None for a batch; for a typed prompt it is an object with a ``result``."""
 
-    project: Any
+    project: ProjectRef
     label_config: str
     tasks: list[Any]
     context: dict[str, Any] | None
@@ -27,7 +29,8 @@ def read_predict(request: Request) -> PredictRequest:
     params = body.get("params")
     if params is not None and not isinstance(params, dict):
         raise RequestError("params", f"params must be an object, got {_name(params)}")
-    return PredictRequest(body.get("project"), read_config(body, "label_config"), tasks, _read_context(params or {}))
+    project = ProjectRef.parse(body.get("project"))
+    return PredictRequest(project, read_config(body, "label_config"), tasks, _read_context(params or {}))
 
 
 def read_config(body: dict[str, Any], name: str) -> str:
@@ -43,9 +46,12 @@ def read_object(request: Request) -> dict[str, Any]:
     if not request.is_json:
         kind = request.mimetype or "none"
         raise RequestError("content_type", f"the body must be JSON with Content-Type application/json, got {kind}", 415)
-    body = request.get_json(silent=True)
-    if body is None:
-        raise RequestError("malformed_json", "the body is no JSON")
+    try:
+        body = json.loads(request.get_data())
+        # A lone half of a surrogate pair is legal in JSON but in no text: it could be neither sent nor stored.
+        body = json.loads(json.dumps(body, ensure_ascii=False).encode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        raise RequestError("malformed_json", "the body is no JSON") from None
     if not isinstance(body, dict):
         raise RequestError("malformed_json", f"the body must be a JSON object, got {_name(body)}")
     return body

@@ -1,0 +1,74 @@
+"""Redis goes away: what is known serves on, what cannot be kept is refused, nothing hangs."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import pytest
+
+from tests.fakes.llm_server import FakeLLM
+from tests.integration.conftest import TICKETS, Backend, Start, annotation, json_of, labels_of, task
+from tests.servers import redis_server
+
+
+@dataclass
+class Outage:
+    """A backend whose Redis can be taken away."""
+
+    backend: Backend
+    begin: ExitStack
+
+
+@pytest.fixture
+def outage(start: Start, llm: FakeLLM) -> Iterator[Outage]:
+    with ExitStack() as stack:
+        server = stack.enter_context(redis_server())
+        yield Outage(start(REDIS_URL=server.url), stack)
+
+
+def test_predictions_go_on_with_the_last_known_prompt_and_version(outage: Outage) -> None:
+    backend = outage.backend
+    prompts = backend.work.prompts
+    from tests.integration.test_learning import REF
+
+    prompts.promote(REF, prompts.add(REF, "ALWAYS shipping").version)
+    version = backend.setup()
+    outage.begin.close()
+
+    (item,) = backend.predict(task(1, "refund"))
+
+    assert (labels_of(item), item["model_version"]) == ({"intent": ["shipping"]}, version)
+    assert backend.setup() == version
+
+
+def test_an_unknown_project_gets_no_prediction_and_no_version(outage: Outage, llm: FakeLLM) -> None:
+    outage.begin.close()
+
+    reply = outage.backend.http.post("/setup", json={"project": "7.1795235920", "schema": TICKETS})
+
+    assert outage.backend.predict(task(1, "refund"), task(2, "refund")) == [{}, {}]
+    assert (reply.status_code, json_of(reply)["error"]["type"]) == (503, "store_unavailable")
+    assert llm.history == []
+
+
+def test_a_typed_prompt_is_answered_all_the_same(outage: Outage) -> None:
+    outage.begin.close()
+
+    assert labels_of(outage.backend.prompted("ALWAYS other", task(1, "refund"))) == {"intent": ["other"]}
+
+
+def test_an_event_that_cannot_be_kept_is_answered_503(outage: Outage) -> None:
+    outage.backend.setup()
+    outage.begin.close()
+
+    assert outage.backend.event("ANNOTATION_CREATED", annotation=annotation(1, "other"), task=task(1, "x")) == 503
+    assert outage.backend.event("START_TRAINING") == 503
+
+
+def test_health_does_not_ask_and_ready_does(outage: Outage) -> None:
+    before = outage.backend.http.get("/health").status_code
+    outage.begin.close()
+
+    after = [outage.backend.http.get(path).status_code for path in ("/", "/health", "/ready")]
+
+    assert (before, after) == (200, [200, 200, 503])
