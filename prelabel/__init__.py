@@ -1,0 +1,23 @@
+"""prelabel: a Label Studio ML backend that pre-labels support tickets with an LLM.
+
+In reading order, which is also the order of one ticket's way:
+
+``errors``      every way this can fail
+``config``      settings, from the environment and per project
+``core``        pure: ``types``, then ``schema`` and ``prompt`` (what is asked), ``parse`` and ``match`` (what came back)
+``studio``      Label Studio's dialect: ``label_config``, ``tickets``, ``predictions``, ``annotations``;
+                and its API: ``client``, ``connect``
+``llm``         an LLM's server: ``chat`` (one request), ``loop`` (from threads to asyncio)
+``store``       what is kept in Redis: ``keys`` (all of them), ``projects``, ``prompts``, ``annotations``, ``jobs``
+``quality``     statistics over reviewed tickets: ``similarity``
+``asking``      tickets to outcomes, several a request, within a deadline
+``examples``    the reviewed tickets nearest to a new one
+``versions``    the model version
+``service``     all of it put together: what Label Studio is answered
+``learning``    what Label Studio's webhooks teach
+``connecting``  projects that show up or whose version moved
+``bootstrap``   builds everything once a process
+``runs``        what workers do
+``web``         HTTP: ``protocol`` (Label Studio's endpoints), ``auth``, ``ready``
+``cli``         the shell
+"""

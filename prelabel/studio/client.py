@@ -45,16 +45,14 @@ class StudioClient:
 
     @cached_property
     def _sdk(self) -> "LabelStudio":
+        import httpx
         from label_studio_sdk import LabelStudio
 
-        # The SDK refreshes a token relative to the base URL: without the slash a path in it would be lost. A redirect
-        # is refused, not followed: it would turn a POST into a GET.
+        # A redirect is refused, not followed: it would turn a POST into a GET. No connection is kept: one gone stale
+        # would fail a POST, and nothing has to be closed. The slash keeps a path in the URL when a token is refreshed.
+        http = httpx.Client(timeout=self._timeout_s, limits=httpx.Limits(max_keepalive_connections=0))
         return LabelStudio(  # type: ignore[no-untyped-call]
-            base_url=self.url + "/",
-            api_key=self._api_key,
-            timeout=self._timeout_s,
-            max_retries=0,
-            follow_redirects=False,
+            base_url=self.url + "/", api_key=self._api_key, httpx_client=http, max_retries=0
         )
 
     def whoami(self) -> int:
