@@ -4,10 +4,11 @@ Threads, since requests wait for LLMs most of their time; the application is loa
 its memory. A request may run for ``PREDICT_DEADLINE``; on a stop signal those in flight are let finish.
 """
 
+from typing import Any
+
 from prelabel.config import Settings
 
 _settings = Settings.from_env()
-_settings.require_safe_listening()
 
 bind = f"{_settings.host}:{_settings.port}"
 workers = _settings.workers
@@ -18,3 +19,8 @@ timeout = int(_settings.predict_deadline) + 30
 graceful_timeout = int(_settings.predict_deadline) + 5
 keepalive = 30
 loglevel = _settings.log_level.lower()
+
+
+def on_starting(server: Any) -> None:
+    """Called before anything is served; addresses may come from gunicorn's own ``--bind`` as well."""
+    _settings.require_safe_listening(*(address[0] for address in server.cfg.address if isinstance(address, tuple)))

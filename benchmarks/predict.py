@@ -46,7 +46,7 @@ def main() -> None:
                     raise SystemExit(f"not all of {count} tickets were labelled")
 
             ask(1)
-            one_by_one_s = seconds(lambda: [ask(1) for _ in range(chosen.tickets)])
+            one_by_one_s = sum(seconds(lambda: ask(1)) for _ in range(chosen.tickets))
             together_s = statistics.median(seconds(lambda: ask(chosen.tickets)) for _ in range(chosen.rounds))
     click.echo(f"{chosen.tickets} tickets, {chosen.latency:g} s per LLM request")
     click.echo(f"  one by one         {one_by_one_s:8.2f} s")

@@ -148,4 +148,3 @@ class _Asking:
                     return list(chosen.values())
                 chosen[example.task_id] = Example(example.task_id, text, example.labels)
         return list(chosen.values())
-

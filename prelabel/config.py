@@ -38,6 +38,8 @@ PER_PROJECT = frozenset(
     }
 )
 
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
 Count = Annotated[int, Field(ge=0)]
 AtLeastOne = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -165,14 +167,20 @@ class Settings(BaseModel):
             return secret
         return hmac.new(password.encode(), b"prelabel webhook", hashlib.sha256).hexdigest() if password else ""
 
-    def require_safe_listening(self) -> None:
-        """:raises SettingsError: the server would answer strangers: beyond loopback, without a password."""
-        if self.has_auth or self.allow_no_auth or self.host in {"127.0.0.1", "localhost", "::1"}:
+    def require_safe_listening(self, *hosts: str) -> None:
+        """Refuse to answer strangers.
+
+        :param hosts: the addresses listened at, where they are not ``HOST``.
+        :raises SettingsError: one of them is beyond loopback, and there is no password.
+        """
+        if self.has_auth or self.allow_no_auth:
             return
-        raise SettingsError(
-            f"HOST={self.host!r} listens beyond this machine: set BASIC_AUTH_USER and BASIC_AUTH_PASS, "
-            "or ALLOW_NO_AUTH=1 if something in front of it checks who calls"
-        )
+        for host in hosts or (self.host,):
+            if host not in LOOPBACK:
+                raise SettingsError(
+                    f"{host} listens beyond this machine (HOST): set BASIC_AUTH_USER and BASIC_AUTH_PASS, "
+                    "or ALLOW_NO_AUTH=1 if something in front of it checks who calls"
+                )
 
 
 def _host(url: str | None) -> str:

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
-from prelabel.core.types import Annotation
+from prelabel.core.types import Annotation, Prompt
 from prelabel.errors import RequestError
 from prelabel.service import Project, Service
 from prelabel.store.annotations import Annotations
@@ -88,7 +88,7 @@ class Learning:
     def rebuild(self, ref: ProjectRef, label_config: str, studio: Studio) -> int:
         """Read all annotations of a project again, so that nothing missed is lost, and begin a new generation.
 
-        Annotations that have changed meanwhile keep their newer state. Returns how many are kept.
+        Prompts found are kept as versions, but none is promoted. Annotations that have changed meanwhile keep their newer state. Returns how many are kept.
 
         :raises StudioError: Label Studio could not be read; what was known stays, and so does the generation.
         """
@@ -96,6 +96,8 @@ class Learning:
         known = {annotation.id for annotation in self._annotations.changes(ref).put}
         own_user, found = studio.whoami(), set[int]()
         for task in studio.annotated_tasks(ref.id):
+            for annotation in _objects(task.get("annotations")):
+                self._keep_prompt(project, annotation)
             annotations = list(self._from_listing(project, task, own_user))
             self._annotations.put(ref, annotations)
             found.update(annotation.id for annotation in annotations)
@@ -131,13 +133,16 @@ class Learning:
 
     def _take_prompt(self, project: Project, annotation: Mapping[str, Any]) -> None:
         """Keep the prompt that was submitted with an annotation, and make it the project's if it is to be."""
-        if annotation.get("was_cancelled") or not (text := read_prompt(read_regions(annotation), project.config)):
-            return
-        author = annotation.get("completed_by")
-        prompt = self._prompts.add(project.ref, text, author if isinstance(author, int) else None)
-        if self._is_promoted(project) and self._prompts.promote(project.ref, prompt.version):
+        prompt = self._keep_prompt(project, annotation)
+        if prompt and self._is_promoted(project) and self._prompts.promote(project.ref, prompt.version):
             log.info("project %s: prompt version %d is the project's now", project.ref.id, prompt.version)
             self._jobs.put("sync_title", project.ref)
+
+    def _keep_prompt(self, project: Project, annotation: Mapping[str, Any]) -> Prompt | None:
+        if annotation.get("was_cancelled") or not (text := read_prompt(read_regions(annotation), project.config)):
+            return None
+        author = annotation.get("completed_by")
+        return self._prompts.add(project.ref, text, author if isinstance(author, int) else None)
 
     def _is_promoted(self, project: Project) -> bool:
         promotion = project.settings.prompt_promotion

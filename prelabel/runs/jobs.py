@@ -45,10 +45,14 @@ def connect_project(
     """
     studio = work.studio()
     version = work.service.open(ref, studio.project(ref.id).label_config).version
-    connection = connect.connect(
-        studio, ref.id, backend_url=backend_url, title=version, settings=work.settings, adopt_only=adopt_only
-    )
-    work.projects.set_connected(ref, title=version, backend_url=backend_url, own_user=studio.whoami())
+    work.projects.claim_job(ref, "adopt")  # Label Studio calls us meanwhile, which is not to start another
+    try:
+        connection = connect.connect(
+            studio, ref.id, backend_url=backend_url, title=version, settings=work.settings, adopt_only=adopt_only
+        )
+        work.projects.set_connected(ref, title=version, backend_url=backend_url, own_user=studio.whoami())
+    finally:
+        work.projects.release_job(ref, "adopt")
     return connection
 
 

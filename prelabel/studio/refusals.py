@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from pydantic import ValidationError
+
 from prelabel.errors import StudioError
 
 NOT_LABEL_STUDIO = (
@@ -58,7 +60,7 @@ def translated(url: str, purpose: str) -> Iterator[None]:
     except ApiError as error:
         refusal = explain(error.status_code, error.body, error.headers or {})
         raise StudioError(f"Label Studio at {url} refused to {purpose} {refusal}") from error
-    except (UnicodeError, httpx.LocalProtocolError):  # unchained, since their texts quote the token
+    except (UnicodeEncodeError, httpx.LocalProtocolError):  # unchained, since their texts quote the token
         raise StudioError("LABEL_STUDIO_API_KEY has characters that no token has: copy it again") from None
     except httpx.TimeoutException as error:
         raise StudioError(
@@ -70,7 +72,7 @@ def translated(url: str, purpose: str) -> Iterator[None]:
             f"Label Studio cannot be reached at {url!r} ({error}): "
             "start it, or set LABEL_STUDIO_URL to an address that this machine can reach"
         ) from error
-    except (ParsingError, json.JSONDecodeError) as error:
+    except (ParsingError, ValidationError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise StudioError(f"Label Studio at {url} did not {purpose}: {NOT_LABEL_STUDIO}") from error
 
 
