@@ -4,9 +4,10 @@ In reading order, which is also the order of one ticket's way:
 
 ``errors``      every way this can fail
 ``config``      settings, from the environment and per project
-``core``        pure: ``types``, then ``schema`` and ``prompt`` (what is asked), ``parse`` and ``match`` (what came back)
+``core``        pure: ``types``, then ``schema`` and ``prompt`` (what is asked), ``parse`` and ``match`` (what came
+                back), ``tokens``
 ``studio``      Label Studio's dialect: ``label_config``, ``tickets``, ``predictions``, ``annotations``;
-                and its API: ``client``, ``connect``
+                and its API: ``client`` (with ``rows``, ``refusals``), ``connect`` (with ``wiring``)
 ``llm``         an LLM's server: ``chat`` (one request), ``loop`` (from threads to asyncio)
 ``store``       what is kept in Redis: ``keys`` (all of them), ``projects``, ``prompts``, ``annotations``, ``jobs``
 ``quality``     statistics over reviewed tickets: ``similarity``

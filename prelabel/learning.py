@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
-from prelabel.core.types import Annotation, Prompt
+from prelabel.core.types import Annotation
 from prelabel.errors import RequestError
 from prelabel.service import Project, Service
 from prelabel.store.annotations import Annotations
@@ -88,7 +88,8 @@ class Learning:
     def rebuild(self, ref: ProjectRef, label_config: str, studio: Studio) -> int:
         """Read all annotations of a project again, so that nothing missed is lost, and begin a new generation.
 
-        Prompts found are kept as versions, but none is promoted. Annotations that have changed meanwhile keep their newer state. Returns how many are kept.
+        Prompts found are kept as versions, but none is promoted. Annotations that have changed meanwhile keep their
+        newer state. Returns how many are kept.
 
         :raises StudioError: Label Studio could not be read; what was known stays, and so does the generation.
         """
@@ -133,16 +134,19 @@ class Learning:
 
     def _take_prompt(self, project: Project, annotation: Mapping[str, Any]) -> None:
         """Keep the prompt that was submitted with an annotation, and make it the project's if it is to be."""
-        prompt = self._keep_prompt(project, annotation)
-        if prompt and self._is_promoted(project) and self._prompts.promote(project.ref, prompt.version):
-            log.info("project %s: prompt version %d is the project's now", project.ref.id, prompt.version)
+        version = self._keep_prompt(project, annotation)
+        if version and self._is_promoted(project) and self._prompts.promote(project.ref, version):
+            log.info("project %s: prompt version %d is the project's now", project.ref.id, version)
             self._jobs.put("sync_title", project.ref)
 
-    def _keep_prompt(self, project: Project, annotation: Mapping[str, Any]) -> Prompt | None:
-        if annotation.get("was_cancelled") or not (text := read_prompt(read_regions(annotation), project.config)):
-            return None
+    def _keep_prompt(self, project: Project, annotation: Mapping[str, Any]) -> int:
+        """The version of the prompt that came with ``annotation``; 0 if none did, or none that is news."""
+        text, number = read_prompt(read_regions(annotation), project.config), annotation.get("id")
+        if annotation.get("was_cancelled") or not text or not isinstance(number, int):
+            return 0
         author = annotation.get("completed_by")
-        return self._prompts.add(project.ref, text, author if isinstance(author, int) else None)
+        version = self._prompts.add(project.ref, text, author if isinstance(author, int) else None).version
+        return version if self._prompts.note_submission(project.ref, number, version) else 0
 
     def _is_promoted(self, project: Project) -> bool:
         promotion = project.settings.prompt_promotion

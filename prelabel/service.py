@@ -150,8 +150,8 @@ class Service:
         work = partial(ask, assignment=assignment, tickets=tickets, examples=examples, deadline_s=deadline_s)
         try:
             return self._llm.run(settings, work, deadline_s + GRACE_S)
-        except LLMError as error:
-            return [Failed(str(error)) for _ in tickets]
+        except (LLMError, TimeoutError) as error:
+            return [Failed(str(error) or "the LLM was not asked in time") for _ in tickets]
 
     def _withhold(self, project: Project, outcomes: Sequence[Outcome | Ticket]) -> list[Outcome | Ticket]:
         numbers = [item.task_id for item in outcomes if isinstance(item, Ticket) and item.task_id is not None]

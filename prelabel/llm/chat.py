@@ -121,20 +121,18 @@ class ChatClient:
                 raise _translate(error, settings) from error
             except ValueError as error:
                 raise LLMUnavailable("the LLM's server sent what is no JSON") from error
-        return _read(completion)
+        try:
+            return _read(completion)
+        except (AttributeError, TypeError, LookupError) as error:  # OpenAI's client checks no reply's shape
+            raise LLMUnavailable("the LLM's server sent what is no chat completion: check OPENAI_BASE_URL") from error
 
 
 def _message(message: Message) -> Any:
     return {"role": message.role, "content": message.content}
 
 
-def _read(completion: object) -> ChatReply:
-    """A server's reply, of which a careless one may leave out anything.
-
-    :raises LLMUnavailable: it is no chat completion at all, such as a gateway's HTML page.
-    """
-    if not isinstance(completion, ChatCompletion):
-        raise LLMUnavailable("the LLM's server sent what is no chat completion: check OPENAI_BASE_URL")
+def _read(completion: ChatCompletion) -> ChatReply:
+    """A server's reply, of which a careless one may leave out anything; a gateway's HTML page comes as a plain text."""
     usage = completion.usage
     tokens = (usage.prompt_tokens or 0, usage.completion_tokens or 0) if usage else (0, 0)
     if not completion.choices:

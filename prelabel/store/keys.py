@@ -11,6 +11,7 @@ key                                           type     holds
 ``prelabel:1:SITE:PROJECT:settings``          hash     the project's own settings, by name
 ``prelabel:1:SITE:PROJECT:prompts``           hash     prompt version to its text, author and time (JSON)
 ``prelabel:1:SITE:PROJECT:prompt-versions``   hash     hash of a prompt's text to its version
+``prelabel:1:SITE:PROJECT:submissions``       hash     annotation id to the prompt version submitted with it
 ``prelabel:1:SITE:PROJECT:promotions``        list     prompt versions that were the project's, newest first
 ``prelabel:1:SITE:PROJECT:annotations``       hash     annotation id to what it says (JSON)
 ``prelabel:1:SITE:PROJECT:changes``           zset     annotation id by the revision that last touched it

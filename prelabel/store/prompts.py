@@ -15,11 +15,17 @@ from prelabel.store.keys import Keys, ProjectRef
 
 ADD_SCRIPT = """
 local version = redis.call('HGET', KEYS[1], ARGV[1])
-if version then return tonumber(version) end
-version = redis.call('HLEN', KEYS[2]) + 1
-redis.call('HSET', KEYS[1], ARGV[1], version)
-redis.call('HSET', KEYS[2], version, ARGV[2])
-return version
+if not version then
+    version = redis.call('HLEN', KEYS[2]) + 1
+    redis.call('HSET', KEYS[1], ARGV[1], version)
+    redis.call('HSET', KEYS[2], version, ARGV[2])
+end
+return tonumber(version)
+"""
+SUBMIT_SCRIPT = """
+if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] then return 0 end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+return 1
 """
 PROMOTE_SCRIPT = """
 if redis.call('HGET', KEYS[1], 'prompt') == ARGV[1] then return 0 end
@@ -49,6 +55,7 @@ class Prompts:
         self._redis = client
         self._keys = keys
         self._add = client.register_script(ADD_SCRIPT)
+        self._submit = client.register_script(SUBMIT_SCRIPT)
         self._promote = client.register_script(PROMOTE_SCRIPT)
 
     def add(self, ref: ProjectRef, text: str, author: int | None = None) -> Prompt:
@@ -58,6 +65,14 @@ class Prompts:
         with reaching_redis():
             version: Any = self._add(keys, [hashlib.sha256(text.encode()).hexdigest(), json.dumps(record)])
         return Prompt(int(version), text)
+
+    def note_submission(self, ref: ProjectRef, annotation_id: int, version: int) -> bool:
+        """Note that an annotation holds a prompt; False if that is known.
+
+        An annotation keeps the prompt it was submitted with, so each later change of its label brings it again.
+        """
+        with reaching_redis():
+            return bool(self._submit([self._keys.of(ref, "submissions")], [str(annotation_id), str(version)]))
 
     def promote(self, ref: ProjectRef, version: int) -> bool:
         """Make ``version`` the project's; False if it is already.

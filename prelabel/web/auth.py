@@ -9,9 +9,9 @@ from flask import request
 from flask.typing import ResponseReturnValue
 
 from prelabel.config import Settings
+from prelabel.studio.wiring import SECRET_HEADER
 from prelabel.web.replies import error_reply
 
-SECRET_HEADER = "X-Prelabel-Secret"  # noqa: S105 - the header's name
 P = ParamSpec("P")
 
 

@@ -224,6 +224,20 @@ def test_the_same_prompt_again_is_the_same_version(backend: Backend) -> None:
     assert [record.version for record in backend.work.prompts.all(REF)] == [1]
 
 
+def test_an_old_annotations_prompt_does_not_come_back_with_a_later_correction(backend: Backend) -> None:
+    submit(backend, 1, "the first")
+    submit(backend, 2, "the second")
+
+    changed = annotation(1, "refund", "prediction-changed", updated_at="2026-11-21T12:00:00Z")
+    changed["result"].append(prompt_region("the first"))
+    backend.event("ANNOTATION_UPDATED", annotation=changed, task=task(1, "ticket 1"))
+
+    assert [(record.text, record.promoted) for record in backend.work.prompts.all(REF)] == [
+        ("the first", False),
+        ("the second", True),
+    ]
+
+
 def test_a_rollback_goes_back_one_promotion_at_a_time(backend: Backend) -> None:
     prompts = backend.work.prompts
     for text in ("one", "two"):
