@@ -7,8 +7,12 @@ its memory. A request may run for ``PREDICT_DEADLINE``; on a stop signal those i
 from typing import Any
 
 from prelabel.config import Settings
+from prelabel.errors import SettingsError
 
-_settings = Settings.from_env()
+try:
+    _settings = Settings.from_env()
+except SettingsError as error:
+    raise SystemExit(f"Error: {error}") from None
 
 bind = f"{_settings.host}:{_settings.port}"
 workers = _settings.workers
@@ -18,9 +22,14 @@ preload_app = True
 timeout = int(_settings.predict_deadline) + 30
 graceful_timeout = int(_settings.predict_deadline) + 5
 keepalive = 30
+control_socket_disable = True  # nothing steers it, and it would want to write to HOME
 loglevel = _settings.log_level.lower()
 
 
 def on_starting(server: Any) -> None:
     """Called before anything is served; addresses may come from gunicorn's own ``--bind`` as well."""
-    _settings.require_safe_listening(*(address[0] for address in server.cfg.address if isinstance(address, tuple)))
+    hosts = [address[0] for address in server.cfg.address if isinstance(address, tuple)]
+    try:
+        _settings.require_safe_listening(*hosts)
+    except SettingsError as error:
+        raise SystemExit(f"Error: {error}") from None

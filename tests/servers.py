@@ -38,7 +38,9 @@ class Running:
     url: str
 
     def log_tail(self, lines: int = 40) -> str:
-        return "\n".join(self.log.read_text("utf-8", "replace").splitlines()[-lines:])
+        """The end of its log, without the requests that Label Studio served well, of which a page makes dozens."""
+        logged = self.log.read_text("utf-8", "replace").splitlines()
+        return "\n".join([line for line in logged if 'HTTP/1.1" 200' not in line][-lines:])
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,7 @@ def build_messages(
     if not template:
         system += f"\n\nInstructions of this project:\n{prompt}" if prompt else ""
         return Message("system", system), Message("user", "\n\n".join(filter(None, (shown, fence))))
-    rendered = _fill(template, tickets[0].fields if tickets else {}, labels=labels, prompt=prompt, text=fence)
+    rendered = _fill(template, tickets[0].fields if tickets else {}, labels=labels, prompt=prompt, text=f"\n{fence}\n")
     user = rendered if "{text}" in template else f"{rendered}\n\n{fence}"
     return Message("system", system), Message("user", "\n\n".join(filter(None, (shown, user))))
 
