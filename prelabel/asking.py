@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from prelabel.core.parse import parse_reply
-from prelabel.core.prompt import Message, build_messages, names_ticket_fields
+from prelabel.core.prompt import Message, build_messages, ticket_fields
 from prelabel.core.schema import reply_schema
 from prelabel.core.tokens import cut_middle, estimate_tokens
 from prelabel.core.types import Abstained, Choices, Example, Failed, Outcome, Ticket
@@ -87,11 +87,16 @@ class _Asking:
         bare = build_messages(assignment.questions, assignment.prompt, [], template=assignment.template)
         overhead = sum(estimate_tokens(message.content) for message in bare)
         self._room = max(SMALLEST_TICKET_TOKENS, assignment.max_input_tokens - overhead)
-        self._group_size = 1 if names_ticket_fields(assignment.template) else assignment.tasks_per_request
+        self._fields = ticket_fields(assignment.template)
+        self._group_size = 1 if self._fields else assignment.tasks_per_request
 
     def item(self, index: int, ticket: Ticket, examples: Sequence[Example]) -> _Item:
-        text = cut_middle(ticket.text, self._room)
-        return _Item(index, Ticket(ticket.task_id, text, ticket.fields), examples, estimate_tokens(text))
+        """The ticket with its text, and the fields that the template names, each cut to its share of the room."""
+        share = self._room // (1 + len(self._fields - {"text"}))
+        text = cut_middle(ticket.text, share)
+        fields = {name: cut_middle(ticket.fields[name], share) for name in self._fields if name in ticket.fields}
+        tokens = estimate_tokens(text) + sum(estimate_tokens(value) for value in fields.values())
+        return _Item(index, Ticket(ticket.task_id, text, fields), examples, tokens)
 
     def groups(self, items: Sequence[_Item]) -> Iterator[list[_Item]]:
         """Neighbours together while there is room for them; a ticket longer than a quarter of the room goes alone."""

@@ -116,9 +116,10 @@ class Settings(BaseModel):
         if not overrides:
             return self
         own = self.model_dump(by_alias=True, exclude_unset=True)
-        if _host(overrides.get("OPENAI_BASE_URL", self.openai_base_url)) != _host(self.openai_base_url):
-            own.pop("OPENAI_API_KEY", None)
-        return self._checked({**own, **overrides})
+        settled = self._checked({**own, **overrides})
+        if "OPENAI_API_KEY" in overrides or urlsplit(settled.llm_url).netloc == urlsplit(self.llm_url).netloc:
+            return settled
+        return settled.model_copy(update={"openai_api_key": None})
 
     @classmethod
     def _checked(cls, given: dict[str, Any]) -> Self:
@@ -154,6 +155,14 @@ class Settings(BaseModel):
             return path.read_text("utf-8").strip() if self.default_prompt and path.is_file() else self.default_prompt
         except OSError:  # longer than a path may be
             return self.default_prompt
+        except UnicodeDecodeError as error:
+            raise SettingsError(f"DEFAULT_PROMPT={self.default_prompt!r} is no UTF-8 text: {error}") from None
+
+    @property
+    def llm_url(self) -> str:
+        """Where the LLM is; empty for ``local``."""
+        own = {"azure": self.azure_resource_endpoint, "ollama": self.ollama_endpoint}.get(self.openai_provider)
+        return (self.openai_base_url or own or PROVIDER_URLS.get(self.openai_provider, "")).rstrip("/")
 
     @property
     def effective_webhook_secret(self) -> str:
@@ -181,10 +190,6 @@ class Settings(BaseModel):
                     f"{host} listens beyond this machine (HOST): set BASIC_AUTH_USER and BASIC_AUTH_PASS, "
                     "or ALLOW_NO_AUTH=1 if something in front of it checks who calls"
                 )
-
-
-def _host(url: str | None) -> str:
-    return urlsplit(url or PROVIDER_URLS["openai"]).netloc
 
 
 def _explain(error: Mapping[str, Any]) -> str:

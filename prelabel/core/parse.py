@@ -31,13 +31,15 @@ def parse_reply(reply: str, questions: Sequence[Choices], count: int) -> dict[in
     asked again.
     """
     answers: dict[int, Answer] = {}
+    seen: set[int] = set()
     doubled: set[int] = set()
-    for item in _items(_read_json(reply), count):
+    for item in _read_items(reply, count):
         number = _number(item.get("id"))
         if not 1 <= number <= count:
             continue
-        if number in answers:
+        if number in seen:
             doubled.add(number)
+        seen.add(number)
         if (answer := read_answer(item, questions)) is not None:
             answers[number] = answer
     return {number: answer for number, answer in answers.items() if number not in doubled}
@@ -89,7 +91,7 @@ def _items(value: object, count: int) -> list[dict[str, Any]]:
     if isinstance(value, dict):
         inner = value.get("answers")
         value = inner if isinstance(inner, list) else [value]
-    items = [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+    items = [item for item in value if isinstance(item, dict) and item] if isinstance(value, list) else []
     if count == 1 and len(items) == 1:
         return [{"id": 1, **items[0]}]
     return items
@@ -102,10 +104,11 @@ def _number(value: object) -> int:
         return 0
 
 
-def _read_json(reply: str) -> object:
-    """The first JSON object or array in ``reply``, or None."""
+def _read_items(reply: str, count: int) -> list[dict[str, Any]]:
+    """The answer objects of the first JSON value in ``reply`` that holds any."""
     decoder = json.JSONDecoder()
     for opening in islice(re.finditer(r"[{\[]", reply), MOST_OPENINGS):
         with suppress(ValueError, RecursionError):
-            return decoder.raw_decode(reply, opening.start())[0]
-    return None
+            if items := _items(decoder.raw_decode(reply, opening.start())[0], count):
+                return items
+    return []

@@ -24,7 +24,8 @@ INSTRUCTIONS_VERSION = "classify_v1"
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _FENCE = re.compile(r"<(?=/?(?:tickets|examples)\b)", re.IGNORECASE)
-_LINE_SEPARATORS = {char: f"\\u{char:04x}" for char in (0x85, 0x2028, 0x2029)}
+_UNSAFE = re.compile("[\x85\u2028\u2029\ud800-\udfff]")
+"""What JSON may hold as it is, but that ends a line for some readers, or is half a character and cannot be sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +48,7 @@ def build_messages(
 
     :param prompt: the project's own instructions, may be empty.
     :param template: a text with the placeholders ``{prompt}``, ``{labels}``, ``{text}`` and any field of the task,
-        which takes the place of ``prompt``. One that names a field of the task takes one ticket a request: see
-        :func:`names_ticket_fields`.
+        which takes the place of ``prompt``. One with any of :func:`ticket_fields` takes one ticket a request.
     """
     labels = render_labels(questions)
     system = f"{read_instructions()}\n\n{labels}"
@@ -62,9 +62,9 @@ def build_messages(
     return Message("system", system), Message("user", "\n\n".join(filter(None, (shown, user))))
 
 
-def names_ticket_fields(template: str) -> bool:
-    """Whether ``template`` is filled differently for each ticket."""
-    return bool(set(_PLACEHOLDER.findall(template)) - {"labels", "prompt"})
+def ticket_fields(template: str) -> set[str]:
+    """The placeholders that are filled differently for each ticket: ``text``, and fields of its task."""
+    return set(_PLACEHOLDER.findall(template)) - {"labels", "prompt"}
 
 
 def render_labels(questions: Sequence[Choices]) -> str:
@@ -106,7 +106,8 @@ def _fenced(name: str, items: Sequence[Mapping[str, Any]]) -> str:
 
 def to_data(value: object) -> str:
     """``value`` as JSON on one line in which nothing can be mistaken for a line of the fence."""
-    return _FENCE.sub(r"\\u003c", json.dumps(value, ensure_ascii=False).translate(_LINE_SEPARATORS))
+    line = _UNSAFE.sub(lambda char: f"\\u{ord(char[0]):04x}", json.dumps(value, ensure_ascii=False))
+    return _FENCE.sub(r"\\u003c", line)
 
 
 def _fill(template: str, fields: Mapping[str, str], *, labels: str, prompt: str, text: str) -> str:

@@ -5,6 +5,7 @@ word is paid for. The schema depends on the questions alone, never on the ticket
 over a whole run (providers cache the beginning of a prompt, and the schema belongs to it).
 """
 
+import unicodedata
 from collections.abc import Iterator, Sequence
 from itertools import count
 from typing import Any
@@ -22,7 +23,8 @@ def label_ids(labels: Sequence[Label]) -> dict[str, Label]:
 
     A label called "5" must not be taken for the fifth label.
     """
-    names = {name.strip().casefold() for label in labels for name in (label.value, label.text, *label.aliases)}
+    spelled = (name for label in labels for name in (label.value, label.text, *label.aliases))
+    names = {unicodedata.normalize("NFKC", name).strip().casefold() for name in spelled}
     numbers = [str(number) for number in range(1, len(labels) + 1)]
     prefix = next(prefix for prefix in _prefixes() if names.isdisjoint(prefix.casefold() + n for n in numbers))
     return {prefix + number: label for number, label in zip(numbers, labels, strict=True)}

@@ -31,7 +31,7 @@ def cut_middle(text: str, max_tokens: int) -> str:
     lines = text.splitlines()
     if len(lines) >= 4:
         head, tail = _fit(lines, room // 2), _fit(lines[::-1], room - room // 2)[::-1]
-        if head and tail:
+        if head and tail and estimate_tokens("\n".join((*head, *tail))) > room // 2:
             left_out = len(text) - len("\n".join((*head, *tail))) - 1
             return "\n".join((*head, _MARK.format(count=left_out), *tail))
     head_text, tail_text = _fit_characters(text, room // 2), _fit_characters(text[::-1], room - room // 2)[::-1]

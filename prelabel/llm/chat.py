@@ -14,7 +14,7 @@ import openai
 from openai.types.chat import ChatCompletion
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from prelabel.config import PROVIDER_URLS, Settings
+from prelabel.config import Settings
 from prelabel.core.prompt import Message
 from prelabel.errors import LLMError, LLMRefusesContent, LLMRefusesRequest, LLMUnavailable
 
@@ -59,10 +59,9 @@ class Endpoint:
         provider = settings.openai_provider
         if provider == "local":
             raise LLMRefusesRequest("no LLM is configured: set OPENAI_API_KEY, or OPENAI_BASE_URL for your own server")
-        own_url = {"azure": settings.azure_resource_endpoint, "ollama": settings.ollama_endpoint}.get(provider)
         return cls(
             provider=provider,
-            base_url=(settings.openai_base_url or own_url or PROVIDER_URLS[provider]).rstrip("/"),
+            base_url=settings.llm_url,
             key=settings.openai_api_key.get_secret_value() if settings.openai_api_key else "none",
             deployment=settings.azure_deployment_name or "",
             api_version=settings.azure_api_version,

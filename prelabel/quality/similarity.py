@@ -53,7 +53,7 @@ class SimilarityIndex:
         for number in range(len(texts)):
             row = similarities[number]
             best = np.argsort(-row.data, kind="stable")[:count]
-            found.append([(int(keys[row.indices[at]]), float(row.data[at])) for at in best])
+            found.append([(int(keys[row.indices[at]]), min(1.0, float(row.data[at]))) for at in best])
         return found
 
     def _prepare(self) -> tuple[npt.NDArray[np.int64], sp.csr_matrix]:
@@ -63,7 +63,8 @@ class SimilarityIndex:
         return self._prepared
 
     def _counts(self, texts: Sequence[str]) -> sp.csr_matrix:
-        counts = self._hashed.transform(texts).tocsr()
+        sendable = [text.encode("utf-8", "replace").decode() for text in texts]  # half characters cannot be hashed
+        counts = self._hashed.transform(sendable).tocsr()
         counts.data = 1.0 + np.log(counts.data)
         return counts
 

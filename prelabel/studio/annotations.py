@@ -63,23 +63,25 @@ def read_labels(regions: Sequence[Mapping[str, Any]], config: LabelConfig) -> di
     for region in regions:
         value = region.get("value")
         chosen = value.get("choices") if isinstance(value, Mapping) else None
-        if region.get("from_name") in names and isinstance(chosen, list):
+        name = region.get("from_name")
+        if isinstance(name, str) and name in names and isinstance(chosen, list):
             values = tuple(dict.fromkeys(choice for choice in chosen if isinstance(choice, str)))
             if values:
-                labels[str(region["from_name"])] = values
+                labels[name] = values
     return labels
 
 
 def read_prompt(regions: Sequence[Mapping[str, Any]], config: LabelConfig) -> str:
     """The prompt that stands among ``regions``, the last if several were added; empty if there is none."""
+    prompt = ""
     for region in regions:
         if config.prompt_field and region.get("from_name") == config.prompt_field.name:
             value = region.get("value")
             texts = value.get("text") if isinstance(value, Mapping) else None
             texts = [texts] if isinstance(texts, str) else texts
             if isinstance(texts, list) and texts and isinstance(texts[-1], str):
-                return texts[-1].strip()
-    return ""
+                prompt = texts[-1].strip()
+    return prompt
 
 
 def read_past_prediction(
@@ -87,7 +89,7 @@ def read_past_prediction(
 ) -> Prediction | None:
     """The prediction that ``annotation`` was made from, of those that Label Studio's API lists for its task."""
     for prediction in predictions:
-        if prediction.get("id") == annotation.get("parent_prediction"):
+        if isinstance(number := prediction.get("id"), int) and number == annotation.get("parent_prediction"):
             score = prediction.get("score")
             return Prediction(
                 read_labels(read_regions(prediction), config),
@@ -124,7 +126,7 @@ def _is_correction(
     regions: Sequence[Mapping[str, Any]], labels: Mapping[str, Sequence[str]], predicted: Prediction | None
 ) -> bool:
     """A changed region says so itself; where none does, the labels are compared with what had been predicted."""
-    if any(region.get("origin") == "prediction-changed" for region in regions):
+    if any(region.get("origin") == "prediction-changed" and region.get("from_name") in labels for region in regions):
         return True
     if predicted is None:
         return False

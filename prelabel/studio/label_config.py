@@ -74,9 +74,9 @@ def parse_label_config(xml: str, prompt_prefix: str = "prompt") -> LabelConfig:
     targets = [question.to_name for question in questions]
     sources = {name: _source(tag) for name, tag in objects.items() if name in targets}
     fields = [_text_field(tag) for tag in root.iter() if _kind(tag) == "textarea"]
-    return LabelConfig(
-        questions, sources, _pick(fields, prompt_prefix, targets), _pick(fields, RESPONSE_PREFIX, targets)
-    )
+    prompt_field = _pick(fields, prompt_prefix, targets)
+    others = [text_field for text_field in fields if text_field != prompt_field]
+    return LabelConfig(questions, sources, prompt_field, _pick(others, RESPONSE_PREFIX, targets))
 
 
 def _read_xml(xml: str) -> ET.Element:
@@ -107,11 +107,13 @@ def _why_not(tag: ET.Element, objects: Mapping[str, ET.Element]) -> str:
 
 
 def _question(tag: ET.Element) -> Choices:
-    labels = tuple({label.value: label for label in reversed(list(_labels(tag)))}.values())[::-1]
+    labels: dict[str, Label] = {}
+    for label in _labels(tag):
+        labels.setdefault(label.value, label)
     return Choices(
         name=tag.get("name", ""),
         to_name=tag.get("toName", ""),
-        labels=labels,
+        labels=tuple(labels.values()),
         multiple=tag.get("choice", "single").lower() == "multiple",
         required=_is_true(tag.get("required")),
     )

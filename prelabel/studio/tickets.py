@@ -8,9 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from inscriptis import get_text
-
 from prelabel.core.types import Abstained, Ticket
+from prelabel.studio.html_text import html_text
 from prelabel.studio.label_config import LabelConfig, Source
 
 _VARIABLE = re.compile(r"\$(\w[\w.-]*)")
@@ -52,7 +51,7 @@ def _read_source(data: Mapping[str, Any], source: Source) -> str | Abstained:
     if isinstance(found, bool) or not isinstance(found, str | int | float):
         return Abstained(f"the task's data has no text at {source.value} but {_type_name(found)}")
     text = str(found).strip()
-    return get_text(text).strip() if source.kind == "hypertext" and text else text
+    return html_text(text) if source.kind == "hypertext" else text
 
 
 def _lookup(data: Mapping[str, Any], value: str) -> Any:
@@ -84,10 +83,10 @@ def _dialogue(turns: Any, source: Source) -> str | Abstained:
     lines = []
     for turn in turns:
         said = turn.get(source.text_key) if isinstance(turn, Mapping) else turn
-        speaker = turn.get(source.name_key) if isinstance(turn, Mapping) else None
+        speaker = " ".join(_plain(turn.get(source.name_key)).split()) if isinstance(turn, Mapping) else ""
         utterance = " ".join(_plain(said).split())
         if utterance:
-            lines.append(f"{' '.join(_plain(speaker).split())}: {utterance}" if speaker else utterance)
+            lines.append(f"{speaker}: {utterance}" if speaker else utterance)
     return "\n".join(lines)
 
 
@@ -107,4 +106,4 @@ def _plain(value: Any) -> str:
 
 
 def _type_name(value: Any) -> str:
-    return {bool: "a boolean", list: "a list", dict: "an object"}.get(type(value), "something else")
+    return {bool: "a boolean", list: "a list", dict: "an object"}.get(type(value), "a number")
