@@ -1,5 +1,6 @@
 """What the LLM is sent: the same for every ticket first, and ticket text as data, whatever it says."""
 
+import json
 from string import ascii_lowercase
 
 import pytest
