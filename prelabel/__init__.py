@@ -14,7 +14,8 @@ In reading order, which is also the order of one ticket's way:
 ``asking``      tickets to outcomes, several a request, within a deadline
 ``examples``    the reviewed tickets nearest to a new one
 ``versions``    the model version
-``service``     all of it put together: what Label Studio is answered
+``labeling``    the heart: all of it put together
+``service``     what Label Studio is answered
 ``learning``    what Label Studio's webhooks teach
 ``connecting``  projects that show up or whose version moved
 ``bootstrap``   builds everything once a process

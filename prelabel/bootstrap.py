@@ -13,6 +13,7 @@ from prelabel.config import Settings
 from prelabel.connecting import Connecting
 from prelabel.errors import StudioError
 from prelabel.examples import Examples
+from prelabel.labeling import Labeler
 from prelabel.learning import Learning
 from prelabel.llm.loop import LLM
 from prelabel.service import Service
@@ -73,7 +74,7 @@ def build(settings: Settings) -> Services:
     projects, prompts, annotations = Projects(client, keys), Prompts(client, keys), Annotations(client, keys)
     jobs = JobQueue(connection.connect_queue(settings.redis_url), projects)
     llm = LLM(settings.llm_concurrency)
-    service = Service(settings, projects, Examples(annotations), llm)
+    service = Service(settings, projects, Labeler(Examples(annotations), llm))
     learning = Learning(service, projects, prompts, annotations, jobs)
     connecting = Connecting(settings, service, jobs)
     return Services(settings, client, llm, projects, prompts, annotations, jobs, service, learning, connecting)

@@ -11,7 +11,8 @@ from typing import Any, Protocol
 
 from prelabel.core.types import Annotation
 from prelabel.errors import RequestError
-from prelabel.service import Project, Service
+from prelabel.labeling import Project
+from prelabel.service import Service
 from prelabel.store.annotations import Annotations
 from prelabel.store.keys import ProjectRef
 from prelabel.store.projects import Projects

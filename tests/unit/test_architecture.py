@@ -18,6 +18,7 @@ ORDER = [
     {"prelabel.config", "prelabel.core"},
     {"prelabel.quality", "prelabel.studio", "prelabel.llm", "prelabel.store"},
     {"prelabel.asking", "prelabel.examples", "prelabel.versions"},
+    {"prelabel.labeling"},
     {"prelabel.service"},
     {"prelabel.learning"},
     {"prelabel.connecting"},

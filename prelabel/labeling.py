@@ -1,0 +1,114 @@
+"""The heart: tasks to outcomes, the same way whoever asks (``/predict``, a typed prompt, a bulk run, a file).
+
+task → ticket → examples → prompt → LLM → answer → outcome
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+from prelabel.asking import Assignment, ask
+from prelabel.config import Settings
+from prelabel.core.types import Abstained, Choices, Example, Failed, Outcome, Ticket, Withheld
+from prelabel.errors import LLMError
+from prelabel.llm.loop import LLM
+from prelabel.store.keys import ProjectRef
+from prelabel.store.projects import ProjectState
+from prelabel.studio.label_config import LabelConfig
+from prelabel.studio.tickets import read_ticket
+from prelabel.versions import model_version
+
+GRACE_S = 2.0
+"""How much longer than its deadline asking may take before it is given up on as a whole."""
+
+
+class ExampleSource(Protocol):
+    """Where reviewed tickets come from."""
+
+    def nearest(
+        self, ref: ProjectRef, questions: Sequence[Choices], tickets: Sequence[Ticket], count: int
+    ) -> list[list[Example]]:
+        """For each ticket at most ``count`` examples, the nearest first; never the ticket's own task."""
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A project as it stands: its config, its settings over the environment's, its version."""
+
+    state: ProjectState
+    config: LabelConfig
+    settings: Settings
+    version: str
+
+    @classmethod
+    def of(cls, state: ProjectState, config: LabelConfig, settings: Settings) -> "Project":
+        """:param settings: the environment's; the project's own are put over them."""
+        own = settings.with_overrides(state.settings)
+        return cls(state, config, own, model_version(own, state, config))
+
+    @property
+    def ref(self) -> ProjectRef:
+        return self.state.ref
+
+    @property
+    def prompt(self) -> str:
+        return self.state.prompt.text if self.state.prompt else self.settings.default_prompt_text
+
+
+class Labeler:
+    """Labels tasks with an LLM, by a project's examples; one a process, shared by its threads."""
+
+    def __init__(self, examples: ExampleSource, llm: LLM) -> None:
+        self._examples = examples
+        self._llm = llm
+
+    def label_tasks(
+        self,
+        project: Project,
+        tasks: Sequence[Any],
+        *,
+        deadline_s: float,
+        withheld: Collection[int] = (),
+        prompt: str | None = None,
+        with_comment: bool = False,
+    ) -> list[Outcome]:
+        """An outcome per task, in order, after at most about ``deadline_s`` seconds.
+
+        :param withheld: tasks that are not to be asked about.
+        :param prompt: to be used in place of the project's.
+        :param with_comment: ask the LLM for a sentence on each answer.
+        """
+        outcomes = [_read(task, project.config, withheld) for task in tasks]
+        tickets = [outcome for outcome in outcomes if isinstance(outcome, Ticket)]
+        text = project.prompt if prompt is None else prompt
+        answers = iter(self._ask(project, tickets, text, with_comment=with_comment, deadline_s=deadline_s))
+        return [next(answers) if isinstance(outcome, Ticket) else outcome for outcome in outcomes]
+
+    def _ask(
+        self, project: Project, tickets: Sequence[Ticket], prompt: str, *, with_comment: bool, deadline_s: float
+    ) -> list[Outcome]:
+        if not tickets:
+            return []
+        settings = project.settings
+        assignment = Assignment(
+            questions=project.config.questions,
+            prompt=prompt,
+            template=settings.prompt_template if settings.use_internal_prompt_template else prompt,
+            with_comment=with_comment,
+            tasks_per_request=settings.llm_tasks_per_request,
+            max_input_tokens=settings.llm_max_input_tokens,
+        )
+        examples = self._examples.nearest(project.ref, assignment.questions, tickets, settings.few_shot_examples)
+        work = partial(ask, assignment=assignment, tickets=tickets, examples=examples, deadline_s=deadline_s)
+        try:
+            return self._llm.run(settings, work, deadline_s + GRACE_S)
+        except (LLMError, TimeoutError) as error:
+            return [Failed(str(error) or "the LLM was not asked in time") for _ in tickets]
+
+
+def _read(task: Any, config: LabelConfig, withheld: Collection[int]) -> Ticket | Abstained | Failed | Withheld:
+    if not isinstance(task, Mapping):
+        return Failed("the task is no object")
+    ticket = read_ticket(task, config)
+    return Withheld() if isinstance(ticket, Ticket) and ticket.task_id in withheld else ticket
