@@ -13,8 +13,8 @@ from prelabel.core.parse import parse_reply
 from prelabel.core.prompt import Message, build_messages, ticket_fields
 from prelabel.core.schema import reply_schema
 from prelabel.core.tokens import cut_middle, estimate_tokens
-from prelabel.core.types import Abstained, Choices, Example, Failed, Outcome, Ticket
-from prelabel.errors import LLMError, LLMRefusesContent
+from prelabel.core.types import Abstained, Choices, Example, Failed, Outcome, Ticket, Usage
+from prelabel.errors import LLMError, LLMRefusesContent, LLMRefusesRequest
 from prelabel.llm.chat import ChatReply, ChatRequest
 
 LONGEST_EXAMPLE_TOKENS = 200
@@ -57,12 +57,14 @@ async def ask(
     tickets: Sequence[Ticket],
     examples: Sequence[Sequence[Example]],
     deadline_s: float,
+    usage: Usage | None = None,
 ) -> list[Outcome]:
     """One outcome per ticket, in order, after at most about ``deadline_s`` seconds.
 
     :param examples: for each ticket its examples, the most fitting first.
+    :param usage: what it costs is added to it.
     """
-    asking = _Asking(chat, assignment)
+    asking = _Asking(chat, assignment, usage or Usage())
     items = [asking.item(index, *pair) for index, pair in enumerate(zip(tickets, examples, strict=True))]
     running = [asyncio.create_task(asking.ask_group(group)) for group in asking.groups(items)]
     if running:
@@ -79,8 +81,9 @@ async def ask(
 class _Asking:
     """One call of :func:`ask`: what is known so far, by the tickets' places."""
 
-    def __init__(self, chat: Chat, assignment: Assignment) -> None:
+    def __init__(self, chat: Chat, assignment: Assignment, usage: Usage) -> None:
         self.outcomes: dict[int, Outcome] = {}
+        self._usage = usage
         self._chat = chat
         self._assignment = assignment
         self._schema = reply_schema(assignment.questions, with_comment=assignment.with_comment)
@@ -120,8 +123,10 @@ class _Asking:
         except LLMRefusesContent as error:
             reply = ChatReply("", str(error))
         except LLMError as error:
-            self.outcomes.update({item.index: Failed(str(error)) for item in group})
+            failed = Failed(str(error), fatal=isinstance(error, LLMRefusesRequest))
+            self.outcomes.update({item.index: failed for item in group})
             return
+        self._count(reply)
         answers = parse_reply(reply.text, self._assignment.questions, len(group))
         self.outcomes.update({group[number - 1].index: answer for number, answer in answers.items()})
         rest = [item for number, item in enumerate(group, 1) if number not in answers]
@@ -131,6 +136,11 @@ class _Asking:
         elif rest:
             middle = -(-len(rest) // 2) if len(rest) > 1 else 1
             await asyncio.gather(*(self.ask_group(half) for half in (rest[:middle], rest[middle:]) if half))
+
+    def _count(self, reply: ChatReply) -> None:
+        self._usage.requests += 1
+        self._usage.prompt_tokens += reply.prompt_tokens
+        self._usage.completion_tokens += reply.completion_tokens
 
     def _messages(self, group: Sequence[_Item]) -> tuple[Message, ...]:
         work = self._assignment

@@ -23,6 +23,7 @@ from prelabel.store.jobs import JobQueue
 from prelabel.store.keys import Keys
 from prelabel.store.projects import Projects
 from prelabel.store.prompts import Prompts
+from prelabel.store.runs import Runs
 from prelabel.studio.client import StudioClient
 
 
@@ -36,6 +37,8 @@ class Services:
     projects: Projects
     prompts: Prompts
     annotations: Annotations
+    runs: Runs
+    labeler: Labeler
     jobs: JobQueue
     service: Service
     learning: Learning
@@ -74,10 +77,13 @@ def build(settings: Settings) -> Services:
     projects, prompts, annotations = Projects(client, keys), Prompts(client, keys), Annotations(client, keys)
     jobs = JobQueue(connection.connect_queue(settings.redis_url), projects)
     llm = LLM(settings.llm_concurrency)
-    service = Service(settings, projects, Labeler(Examples(annotations), llm))
+    runs, labeler = Runs(client, keys), Labeler(Examples(annotations), llm)
+    service = Service(settings, projects, labeler)
     learning = Learning(service, projects, prompts, annotations, jobs)
     connecting = Connecting(settings, service, jobs)
-    return Services(settings, client, llm, projects, prompts, annotations, jobs, service, learning, connecting)
+    return Services(
+        settings, client, llm, projects, prompts, annotations, runs, labeler, jobs, service, learning, connecting
+    )
 
 
 def configure_logging(settings: Settings) -> None:

@@ -3,25 +3,16 @@
 import json
 import os
 import sys
-from collections.abc import Callable
 from dataclasses import asdict
-from functools import wraps
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import click
 
 from prelabel.bootstrap import Services, configure_logging, services
-from prelabel.errors import PrelabelError
+from prelabel.cli_runs import COMMANDS as RUN_COMMANDS
+from prelabel.shell import json_option, project_option, told
 from prelabel.store.keys import ProjectRef
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-project_option = click.option(
-    "--project", "project_id", type=int, required=True, metavar="ID", help="Project's number."
-)
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -32,17 +23,8 @@ def main() -> None:
     """
 
 
-def told(command: Callable[P, R]) -> Callable[P, R]:
-    """A command whose expected failures are a line on standard error and exit status 1."""
-
-    @wraps(command)
-    def telling(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return command(*args, **kwargs)
-        except PrelabelError as error:
-            raise click.ClickException(str(error)) from error
-
-    return telling
+for command in RUN_COMMANDS:
+    main.add_command(command)
 
 
 @main.command()
@@ -51,7 +33,7 @@ def serve() -> None:
     """Serve Label Studio's ML backend protocol, under gunicorn."""
     services().settings.require_safe_listening()
     root = Path(__file__).resolve().parents[1]
-    command = [
+    server = [
         sys.executable,
         "-m",
         "gunicorn",
@@ -61,7 +43,7 @@ def serve() -> None:
         str(root / "gunicorn.conf.py"),
         "_wsgi:app",
     ]
-    os.execv(command[0], command)  # noqa: S606 - gunicorn takes this process's place, so signals reach it
+    os.execv(server[0], server)  # noqa: S606 - gunicorn takes this process's place, so signals reach it
 
 
 @main.command()
@@ -103,6 +85,26 @@ def connect(project_id: int, url: str, assignments: tuple[str, ...], as_json: bo
         click.echo(change)
     for warning in connection.warnings:
         click.echo(f"Warning: {warning}", err=True)
+
+
+@main.command()
+@click.option("--project", "project_id", type=int, metavar="ID", help="All that is kept of a project.")
+@click.option("--task", "task_id", type=int, metavar="ID", help="All that is kept of a task.")
+@told
+def forget(project_id: int | None, task_id: int | None) -> None:
+    """Remove all that is kept of a project or a task: reviews, prompts, what was predicted, runs."""
+    if (project_id is None) == (task_id is None):
+        raise click.UsageError("give either --project ID or --task ID")
+    work = services()
+    if project_id is not None:
+        count = work.projects.forget(project_id)
+        work.runs.forget_project(project_id)
+        click.echo(f"Project {project_id} is forgotten: {count} keys removed.")
+    if task_id is not None:
+        for ref in work.projects.known():
+            work.annotations.delete_tasks(ref, [task_id])
+            work.projects.forget_tasks(ref, [task_id])
+        click.echo(f"Task {task_id} is forgotten.")
 
 
 @main.group()

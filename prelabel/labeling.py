@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 from prelabel.asking import Assignment, ask
 from prelabel.config import Settings
-from prelabel.core.types import Abstained, Choices, Example, Failed, Outcome, Ticket, Withheld
-from prelabel.errors import LLMError
+from prelabel.core.types import Abstained, Choices, Example, Failed, Outcome, Ticket, Usage, Withheld
+from prelabel.errors import LLMError, LLMRefusesRequest
 from prelabel.llm.loop import LLM
 from prelabel.store.keys import ProjectRef
 from prelabel.store.projects import ProjectState
@@ -72,21 +72,29 @@ class Labeler:
         withheld: Collection[int] = (),
         prompt: str | None = None,
         with_comment: bool = False,
+        usage: Usage | None = None,
     ) -> list[Outcome]:
         """An outcome per task, in order, after at most about ``deadline_s`` seconds.
 
         :param withheld: tasks that are not to be asked about.
         :param prompt: to be used in place of the project's.
         :param with_comment: ask the LLM for a sentence on each answer.
+        :param usage: what it costs is added to it.
         """
         outcomes = [_read(task, project.config, withheld) for task in tasks]
         tickets = [outcome for outcome in outcomes if isinstance(outcome, Ticket)]
         text = project.prompt if prompt is None else prompt
-        answers = iter(self._ask(project, tickets, text, with_comment=with_comment, deadline_s=deadline_s))
+        answers = iter(self._ask(project, tickets, text, with_comment, deadline_s, usage or Usage()))
         return [next(answers) if isinstance(outcome, Ticket) else outcome for outcome in outcomes]
 
     def _ask(
-        self, project: Project, tickets: Sequence[Ticket], prompt: str, *, with_comment: bool, deadline_s: float
+        self,
+        project: Project,
+        tickets: Sequence[Ticket],
+        prompt: str,
+        with_comment: bool,
+        deadline_s: float,
+        usage: Usage,
     ) -> list[Outcome]:
         if not tickets:
             return []
@@ -100,11 +108,15 @@ class Labeler:
             max_input_tokens=settings.llm_max_input_tokens,
         )
         examples = self._examples.nearest(project.ref, assignment.questions, tickets, settings.few_shot_examples)
-        work = partial(ask, assignment=assignment, tickets=tickets, examples=examples, deadline_s=deadline_s)
+        work = partial(
+            ask, assignment=assignment, tickets=tickets, examples=examples, deadline_s=deadline_s, usage=usage
+        )
         try:
             return self._llm.run(settings, work, deadline_s + GRACE_S)
-        except (LLMError, TimeoutError) as error:
-            return [Failed(str(error) or "the LLM was not asked in time") for _ in tickets]
+        except LLMError as error:
+            return [Failed(str(error), fatal=isinstance(error, LLMRefusesRequest)) for _ in tickets]
+        except TimeoutError:
+            return [Failed("the LLM was not asked in time") for _ in tickets]
 
 
 def _read(task: Any, config: LabelConfig, withheld: Collection[int]) -> Ticket | Abstained | Failed | Withheld:

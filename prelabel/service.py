@@ -104,6 +104,7 @@ class Service:
         }
         try:
             self._projects.keep_predictions(project.ref, project.version, said)
+            self._projects.note_live(project.ref, said)
         except StoreUnavailable as error:
             log.warning("project %s: what was predicted is not kept: %s", project.ref.id, error)
 

@@ -85,6 +85,8 @@ class Failed:
     """No answer, for a reason that lies outside: the task may be asked again."""
 
     reason: str
+    fatal: bool = False
+    """Whether every other task would fail the same way, until somebody changes a setting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,15 @@ class Withheld:
 
 
 Outcome = Labeled | Abstained | Failed | Withheld
+
+
+@dataclass(slots=True)
+class Usage:
+    """What asking has cost so far."""
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

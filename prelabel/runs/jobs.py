@@ -5,6 +5,7 @@ tries the job again after a pause, then keeps it among the failed.
 """
 
 from prelabel.bootstrap import Services, services
+from prelabel.runs.bulk import execute
 from prelabel.store.keys import ProjectRef
 from prelabel.studio import connect
 
@@ -33,6 +34,12 @@ def adopt(project: str, backend_url: str) -> None:
     """Put right how a project is connected that was added in Label Studio by hand."""
     work, ref = _begin("adopt", project)
     connect_project(work, ref, backend_url, adopt_only=True)
+
+
+def bulk(project: str, run_id: str) -> None:
+    """A bulk run."""
+    work, _ = _begin("bulk", project)
+    execute(work, run_id)
 
 
 def connect_project(

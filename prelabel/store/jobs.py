@@ -4,7 +4,7 @@ A job is named by a function of ``runs.jobs`` and gets texts only, which RQ carr
 """
 
 import redis
-from rq import Queue, Retry
+from rq import Queue, Retry, Worker
 from rq.serializers import JSONSerializer
 
 from prelabel.store.connection import reaching_redis
@@ -15,6 +15,7 @@ QUEUE = "prelabel"
 PAUSES_S = [2, 5, 20, 60]
 """Before each further try of a job that failed, for instance because Label Studio was restarting."""
 TIMEOUT_S = 3600
+RUN_TIMEOUT_S = 7 * 24 * 3600
 
 
 class JobQueue:
@@ -43,10 +44,15 @@ class JobQueue:
                 str(ref),
                 *arguments,
                 retry=Retry(max=len(PAUSES_S), interval=PAUSES_S),
-                job_timeout=TIMEOUT_S,
+                job_timeout=RUN_TIMEOUT_S if job == "bulk" else TIMEOUT_S,
                 result_ttl=0,
                 failure_ttl=7 * 24 * 3600,
             )
+
+    def has_worker(self) -> bool:
+        """Whether any worker takes jobs from this queue now."""
+        with reaching_redis():
+            return bool(Worker.all(queue=self._queue))
 
     def close(self) -> None:
         """Hang up on Redis."""

@@ -7,6 +7,10 @@ time it was made: a project id that Label Studio gives away again starts empty. 
 key                                           type     holds
 ============================================  =======  ==========================================================
 ``prelabel:1:SITE:projects``                  hash     project id to the time it was made, as last heard
+``prelabel:1:SITE:runs``                      zset     run id by the time it was asked for
+``prelabel:1:SITE:going``                     hash     project id to the id of the run it has going
+``prelabel:1:SITE:run:ID``                    hash     a run: options, state, counts
+``prelabel:1:SITE:run:ID:failed``             hash     task id to why it has no prediction
 ``prelabel:1:SITE:PROJECT:state``             hash     generation, prompt, title, backend_url
 ``prelabel:1:SITE:PROJECT:settings``          hash     the project's own settings, by name
 ``prelabel:1:SITE:PROJECT:prompts``           hash     prompt version to its text, author and time (JSON)
@@ -18,6 +22,7 @@ key                                           type     holds
 ``prelabel:1:SITE:PROJECT:task:ID``           set      annotation ids of a task
 ``prelabel:1:SITE:PROJECT:revision``          string   counts changes of annotations
 ``prelabel:1:SITE:PROJECT:predicted``         hash     task id to what was last predicted for it (JSON)
+``prelabel:1:SITE:PROJECT:live``              zset     task id by the time ``/predict`` answered it; some minutes
 ``prelabel:1:SITE:PROJECT:version:NAME``      HLL      tasks that got a prediction of this model version
 ``prelabel:1:SITE:PROJECT:withheld``          set      tasks that are labelled without a suggestion
 ``prelabel:1:SITE:PROJECT:queued:JOB``        string   a job of this kind waits in the queue; expires
@@ -69,6 +74,23 @@ class Keys:
     @property
     def projects(self) -> str:
         return f"{LAYOUT}:{self.site}:projects"
+
+    @property
+    def runs(self) -> str:
+        return f"{LAYOUT}:{self.site}:runs"
+
+    @property
+    def going(self) -> str:
+        return f"{LAYOUT}:{self.site}:going"
+
+    def pattern(self, project: int) -> str:
+        """What matches all keys of a project, in Redis's glob language."""
+        site = re.sub(r"([\[\]*?\\])", r"\\\1", self.site)
+        return f"{LAYOUT}:{site}:{project}.*"
+
+    def run(self, run_id: str, *name: str) -> str:
+        """The key of a run, or of what is kept under ``name`` for it."""
+        return ":".join((LAYOUT, self.site, "run", run_id, *name))
 
     def of(self, project: ProjectRef, name: str) -> str:
         """The key of what is kept under ``name`` for ``project``."""

@@ -1,6 +1,7 @@
 """What is known of a project: its generation, its prompt, its own settings, and what was predicted for its tasks."""
 
 import json
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -11,6 +12,8 @@ from prelabel.core.types import Prediction, Prompt
 from prelabel.store.connection import reaching_redis
 from prelabel.store.keys import Keys, ProjectRef
 
+LIVE_S = 120
+"""Seconds after ``/predict`` for which a bulk run leaves a task alone: Label Studio may still be storing the answer."""
 QUEUED_FOR_S = 600
 """How long a job counts as waiting if no worker ever takes it."""
 
@@ -78,6 +81,22 @@ class Projects:
                 pipe.hget(self._keys.of(ProjectRef(int(number), int(created)), "state"), "title")
             return sorted({title for title in pipe.execute() if title})
 
+    def known(self) -> list[ProjectRef]:
+        """All projects that have ever been met."""
+        with reaching_redis():
+            found: Any = self._redis.hgetall(self._keys.projects)
+        return [ProjectRef(int(number), int(created)) for number, created in found.items()]
+
+    def forget(self, project: int) -> int:
+        """Remove every key of a project, of all that ever had its id; returns how many there were."""
+        removed = 0
+        with reaching_redis():
+            for key in self._redis.scan_iter(match=self._keys.pattern(project), count=1000):
+                removed += int(self._redis.delete(key))
+            self._redis.hdel(self._keys.projects, str(project))
+        self._created.pop(project, None)
+        return removed
+
     def begin_generation(self, ref: ProjectRef) -> int:
         """Move the model version on; returns the new generation's number."""
         with reaching_redis():
@@ -111,6 +130,29 @@ class Projects:
             pipe.hset(self._keys.of(ref, "predicted"), mapping=packed)
             pipe.pfadd(self._keys.of(ref, f"version:{version}"), *packed)
             pipe.execute()
+
+    def note_live(self, ref: ProjectRef, tasks: Iterable[int]) -> None:
+        """``/predict`` has just answered these; Label Studio may take a while to store what it was told."""
+        moment = time.time()
+        key = self._keys.of(ref, "live")
+        scores: dict[Any, Any] = {str(task): moment for task in tasks}
+        if not scores:
+            return
+        with reaching_redis():
+            pipe = self._redis.pipeline(transaction=True)
+            pipe.zadd(key, scores)
+            pipe.zremrangebyscore(key, "-inf", moment - LIVE_S)
+            pipe.expire(key, LIVE_S)
+            pipe.execute()
+
+    def live(self, ref: ProjectRef, tasks: Sequence[int]) -> set[int]:
+        """Those of ``tasks`` that ``/predict`` has answered a moment ago."""
+        if not tasks:
+            return set()
+        with reaching_redis():
+            times: Any = self._redis.zmscore(self._keys.of(ref, "live"), list(map(str, tasks)))
+        since = time.time() - LIVE_S
+        return {task for task, moment in zip(tasks, times, strict=True) if moment is not None and moment > since}
 
     def predicted(self, ref: ProjectRef, tasks: Sequence[int]) -> dict[int, Prediction]:
         """What was predicted last for each of ``tasks``, of those that have been predicted at all."""

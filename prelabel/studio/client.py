@@ -13,7 +13,16 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from prelabel.studio.refusals import translated
-from prelabel.studio.rows import BasicAuth, MLBackend, StudioProject, Webhook, given, listed
+from prelabel.studio.rows import (
+    BasicAuth,
+    MLBackend,
+    StudioProject,
+    TaskPage,
+    TaskPrediction,
+    Webhook,
+    given,
+    listed,
+)
 
 if TYPE_CHECKING:
     from label_studio_sdk import LabelStudio
@@ -157,6 +166,47 @@ class StudioClient:
             )
             return [task.model_dump(mode="json", exclude_unset=True) for task in page.items]
 
+    def tasks_without(self, project_id: int, version: str | None, *, after_id: int, count: int) -> TaskPage:
+        """At most ``count`` tasks behind an id, by id, with ``id`` and ``data``.
+
+        The cheapest listing there is, 0.18 s for 1,000 tasks. Label Studio compares versions by substring.
+
+        :param version: only tasks that have no prediction of it; None for all tasks.
+        """
+        with self._asking(f"list the tasks of project {project_id}") as studio:
+            page: Any = studio.tasks.list(
+                project=project_id,
+                query=json.dumps(_without_version_after(version, after_id)),
+                fields="task_only",
+                include="id,data",
+                page_size=count,
+                resolve_uri=False,
+                review=True,
+                request_options={"max_retries": 2},
+            )
+            tasks = [{"id": given("id", task.id), "data": task.data} for task in page.items or []]
+            return TaskPage(tasks, int(given("total", page.response.total)))
+
+    def import_predictions(self, project_id: int, rows: Sequence[Mapping[str, Any]]) -> int:
+        """How many of ``rows`` (``task``, ``result``, ``score``, ``model_version``) were taken.
+
+        One call costs seconds in a large project, whatever its size, and is not idempotent. Rows that Label Studio
+        finds invalid are dropped without a word, so the number is to be compared.
+        """
+        with self._asking(f"take {len(rows)} predictions into project {project_id}") as studio:
+            requests: Any = list(rows)
+            return int(studio.projects.import_predictions(project_id, request=requests).created or 0)
+
+    def predictions(self, project_id: int) -> list[TaskPrediction]:
+        """All of a project's predictions, of every version, by id."""
+        with self._asking(f"list the predictions of project {project_id}") as studio:
+            found = listed(studio.predictions.list(project=project_id))
+            return sorted((TaskPrediction.of(row) for row in found), key=lambda row: row.id)
+
+    def delete_prediction(self, prediction_id: int) -> None:
+        with self._asking(f"remove prediction {prediction_id}") as studio:
+            studio.predictions.delete(prediction_id)
+
     @contextmanager
     def _asking(self, purpose: str) -> Iterator["LabelStudio"]:
         """The SDK's client, for one request; ``purpose`` completes the text of what goes wrong within."""
@@ -180,4 +230,15 @@ def _annotated_after(task_id: int) -> dict[str, Any]:
     """The Data Manager query for tasks with annotations behind an id; skipped annotations are not in its count."""
     limits = {"filter:tasks:total_annotations": 0, "filter:tasks:id": task_id}
     items = [{"filter": name, "operator": "greater", "type": "Number", "value": over} for name, over in limits.items()]
+    return {"filters": {"conjunction": "and", "items": items}, "ordering": ["tasks:id"]}
+
+
+def _without_version_after(version: str | None, task_id: int) -> dict[str, Any]:
+    """The Data Manager query for tasks behind an id that lack a prediction of ``version``."""
+    items: list[dict[str, Any]] = [
+        {"filter": "filter:tasks:id", "operator": "greater", "type": "Number", "value": task_id}
+    ]
+    if version is not None:
+        versions = "filter:tasks:predictions_model_versions"
+        items.append({"filter": versions, "operator": "not_contains", "type": "List", "value": [version]})
     return {"filters": {"conjunction": "and", "items": items}, "ordering": ["tasks:id"]}

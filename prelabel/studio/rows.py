@@ -6,7 +6,7 @@ without its id is refused here. ``client`` reads these, ``connect`` compares the
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from prelabel.errors import StudioError
 from prelabel.studio.refusals import NOT_LABEL_STUDIO
@@ -102,6 +102,27 @@ class Webhook:
             headers=dict(row.headers or {}),
             actions=frozenset(row.actions or ()),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPage:
+    """Some tasks of a listing, and how many there are in all."""
+
+    tasks: list[dict[str, Any]]
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPrediction:
+    """A prediction, as far as it has to be told from others of its task."""
+
+    id: int
+    task_id: int
+    version: str
+
+    @classmethod
+    def of(cls, row: "sdk.Prediction") -> Self:
+        return cls(given("id", row.id), given("task", row.task), row.model_version or "")
 
 
 def given(name: str, value: T | None) -> T:

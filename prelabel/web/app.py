@@ -6,6 +6,7 @@ from typing import Any
 from flask import Flask
 
 from prelabel.bootstrap import Services
+from prelabel.web.api import api
 from prelabel.web.protocol import Model, protocol
 from prelabel.web.ready import readiness
 from prelabel.web.replies import answer_errors
@@ -21,6 +22,7 @@ def create_app(model_class: Callable[..., Model], work: Services) -> Flask:
     extensions: dict[str, Any] = app.extensions
     extensions["prelabel"] = work
     app.register_blueprint(protocol(model_class, work))
+    app.register_blueprint(api(work))
     app.register_blueprint(readiness(work))
     answer_errors(app)
     return app

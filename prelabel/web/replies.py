@@ -6,6 +6,7 @@ from flask import Flask, Response, jsonify
 from werkzeug.exceptions import HTTPException
 
 from prelabel.errors import PrelabelError, RequestError, StoreUnavailable
+from prelabel.store.runs import RunExists
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +21,11 @@ def answer_errors(app: Flask) -> None:
     @app.errorhandler(RequestError)
     def wrong_request(error: RequestError) -> tuple[Response, int]:
         return error_reply(error.kind, str(error), error.status)
+
+    @app.errorhandler(RunExists)
+    def run_exists(error: RunExists) -> tuple[Response, int]:
+        message = {"type": error.kind, "message": str(error)}
+        return jsonify({"error": message, "id": error.run_id}), error.status
 
     @app.errorhandler(StoreUnavailable)
     def store_unavailable(error: StoreUnavailable) -> tuple[Response, int]:

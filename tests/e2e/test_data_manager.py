@@ -1,7 +1,5 @@
 """What people do with many tasks at a time: retrieve predictions, sort and filter by score, correct, train."""
 
-import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,6 +10,7 @@ from prelabel.config import Settings
 from prelabel.store.keys import ProjectRef
 from tests.e2e.backend import Backend
 from tests.e2e.studio_api import StudioApi
+from tests.e2e.waiting import until
 from tests.fakes.llm_policy import Verdict
 from tests.fakes.llm_server import FakeLLM
 
@@ -21,7 +20,6 @@ CONFIG = """
 <Choices name="intent" toName="text"><Choice value="Refund"/><Choice value="Shipping"/><Choice value="Other"/></Choices>
 </View>
 """
-WITHIN_S = 30.0
 
 
 @pytest.fixture
@@ -39,15 +37,6 @@ def project(studio: StudioApi, backend: Backend, llm: FakeLLM) -> int:
 def work(backend: Backend) -> Services:
     """The backend's own state, seen from outside."""
     return build(Settings.from_env(backend.env))
-
-
-def until(holds: Callable[[], Any]) -> Any:
-    """What ``holds`` says once it is something."""
-    end = time.monotonic() + WITHIN_S
-    while not (found := holds()):
-        assert time.monotonic() < end, f"not within {WITHIN_S} s"
-        time.sleep(0.1)
-    return found
 
 
 def ref_of(studio: StudioApi, work: Services, project: int) -> ProjectRef:
@@ -91,7 +80,8 @@ def test_a_hundred_concurrent_corrections_are_all_kept_once(
     with ThreadPoolExecutor(20) as pool:
         list(pool.map(correct, tasks))
 
-    kept = until(lambda: (found := work.annotations.changes(ref).put) and len(found) == 100 and found)
+    until(lambda: len(work.annotations.changes(ref).put) == 100)
+    kept = work.annotations.changes(ref).put
     assert sorted(annotation.task_id for annotation in kept) == sorted(tasks)
     assert work.annotations.changes(ref).revision == 100
 

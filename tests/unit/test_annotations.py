@@ -221,6 +221,11 @@ def test_the_last_prompt_that_was_typed_counts(regions: list[Any], prompt: str) 
     assert read_prompt(regions, CONFIG) == prompt
 
 
+def test_a_prompt_can_be_stored_and_sent_whatever_was_typed() -> None:
+    """Half an emoji is no text that Redis or an LLM's server would take."""
+    assert read_prompt([typed("Be strict \ud83d")], CONFIG).encode().startswith(b"Be strict")
+
+
 def test_there_is_no_prompt_where_the_config_has_no_field_for_it() -> None:
     assert read_prompt([typed("Be strict.")], WITHOUT_PROMPT) == ""
 

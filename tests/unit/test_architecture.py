@@ -23,7 +23,8 @@ ORDER = [
     {"prelabel.learning"},
     {"prelabel.connecting"},
     {"prelabel.bootstrap"},
-    {"prelabel.runs", "prelabel.web", "model"},
+    {"prelabel.runs", "prelabel.shell"},
+    {"prelabel.web", "prelabel.cli_runs", "model"},
     {"prelabel.cli", "_wsgi", "gunicorn.conf"},
     {"prelabel.__main__"},
 ]

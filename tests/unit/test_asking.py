@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from prelabel.asking import LONGEST_EXAMPLE_TOKENS, Assignment, Chat, ask
 from prelabel.core.tokens import estimate_tokens
-from prelabel.core.types import Abstained, Choices, Example, Failed, Label, Labeled, Outcome, Ticket
+from prelabel.core.types import Abstained, Choices, Example, Failed, Label, Labeled, Outcome, Ticket, Usage
 from prelabel.errors import LLMError, LLMRefusesContent, LLMRefusesRequest, LLMUnavailable
 from prelabel.llm.chat import ChatReply, ChatRequest
 from tests.fakes.chat import HANG, SAYS_NOTHING, FakeChat, read_fence
@@ -167,14 +167,16 @@ def test_content_that_is_refused_is_found_and_only_it_abstains() -> None:
     assert sorted(map(len, chat.asked), reverse=True) == [8, 4, 4, 2, 2, 1, 1]
 
 
-@pytest.mark.parametrize("error", [LLMRefusesRequest("check OPENAI_API_KEY"), LLMUnavailable("answered 503")])
-def test_a_request_that_fails_fails_its_own_tickets_with_its_reason(error: LLMError) -> None:
+@pytest.mark.parametrize(
+    ("error", "fatal"), [(LLMRefusesRequest("check OPENAI_API_KEY"), True), (LLMUnavailable("answered 503"), False)]
+)
+def test_a_request_that_fails_fails_its_own_tickets_with_its_reason(error: LLMError, fatal: bool) -> None:
     texts = numbered(6)
     chat = FakeChat({texts[4]: error})
 
     outcomes = run(chat, texts, tasks_per_request=3)
 
-    assert outcomes == [LABELED] * 3 + [Failed(str(error))] * 3
+    assert outcomes == [LABELED] * 3 + [Failed(str(error), fatal=fatal)] * 3
     assert chat.asked == [texts[:3], texts[3:]]
 
 
@@ -206,6 +208,16 @@ def test_what_is_late_is_called_off() -> None:
         return len(asyncio.all_tasks())
 
     assert asyncio.run(asked_then_counted()) == 1
+
+
+def test_what_asking_costs_is_added_up() -> None:
+    texts, usage = numbered(4), Usage(requests=1, prompt_tokens=7, completion_tokens=3)
+    tickets = [Ticket(number, text) for number, text in enumerate(texts)]
+    chat = FakeChat({texts[0]: SAYS_NOTHING})
+
+    asyncio.run(ask(chat, Assignment((INTENT,)), tickets, [()] * 4, PATIENCE_S, usage))
+
+    assert usage == Usage(requests=3, prompt_tokens=207, completion_tokens=23)
 
 
 def test_a_bug_is_not_hidden() -> None:

@@ -22,6 +22,32 @@ def test_a_setting_is_read_from_the_variable_of_its_name_in_capitals(monkeypatch
     assert (settings.openai_model, settings.llm_timeout, settings.openai_provider) == ("llama3", 2.5, "local")
 
 
+def test_what_is_not_set_is_as_the_interface_says() -> None:
+    documented = {
+        "OPENAI_MODEL": "gpt-4o-mini",
+        "TEMPERATURE": "0",
+        "PROMPT_PREFIX": "prompt",
+        "PROMPT_PROMOTION": "auto",
+        "USE_INTERNAL_PROMPT_TEMPLATE": "1",
+        "FEW_SHOT_EXAMPLES": "8",
+        "LLM_CONCURRENCY": "32",
+        "LLM_TASKS_PER_REQUEST": "10",
+        "LLM_TIMEOUT": "20",
+        "LLM_MAX_RETRIES": "5",
+        "LLM_MAX_INPUT_TOKENS": "8000",
+        "PREDICT_DEADLINE": "50",
+        "PREDICT_DEADLINE_SINGLE": "15",
+        "REDIS_URL": "redis://localhost:6379/0",
+        "HOST": "127.0.0.1",
+        "PORT": "9090",
+        "WORKERS": "2",
+        "THREADS": "64",
+        "LOG_LEVEL": "INFO",
+    }
+
+    assert Settings.from_env({}).model_dump() == Settings.from_env(documented).model_dump()
+
+
 def test_an_empty_variable_counts_as_unset() -> None:
     env = {"OPENAI_MODEL": "", "LLM_TIMEOUT": " ", "OPENAI_API_KEY": "", "PATH": "/bin"}
 

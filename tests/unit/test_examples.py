@@ -107,6 +107,15 @@ def test_a_correction_counts_at_once() -> None:
     assert store.asked == [0, 1]
 
 
+def test_what_is_known_already_is_not_read_again() -> None:
+    store = FakeStore(reviewed(1), reviewed(2))
+    examples = examples_of(store)
+    nearest(examples, CARD)
+    nearest(examples, CARD)
+
+    assert store.asked == [0, 2]
+
+
 @pytest.mark.parametrize("change", [1, reviewed(1, source=LabelSource.BULK_ACCEPTED)])
 def test_what_is_deleted_or_nobodys_any_more_is_no_example(change: Annotation | int) -> None:
     store = FakeStore(reviewed(1))
@@ -133,6 +142,12 @@ def test_a_label_that_the_config_lost_parks_its_example_until_it_is_back() -> No
 
     assert nearest(examples, CARD, questions=[without]) == [[]]
     assert nearest(examples, CARD, questions=[INTENT]) == [[101]]
+
+
+def test_every_label_of_the_config_may_be_chosen_at_once() -> None:
+    everything = reviewed(1, labels={"intent": ("Refund", "Other")})
+
+    assert nearest(examples_of(FakeStore(everything)), CARD) == [[101]]
 
 
 def test_parked_examples_leave_room_for_others() -> None:

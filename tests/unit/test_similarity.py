@@ -1,8 +1,12 @@
 """Which texts are most alike, in any language."""
 
+from collections import Counter
+from math import hypot, log
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.feature_extraction.text import CountVectorizer
 
 from prelabel.quality.similarity import SimilarityIndex
 
@@ -58,6 +62,27 @@ def test_what_most_texts_share_counts_for_little() -> None:
 
     assert keys(known.nearest([greeting + "refund"], 1)) == [[10]]
     assert keys(known.nearest(["refund"], 1)) == [[13]]
+
+
+def test_weights_are_salton_and_buckleys() -> None:
+    texts, asked = ["refund refund my card", "lost card", "late refund"], "card refund card"
+    grams = CountVectorizer(analyzer="char_wb", ngram_range=(2, 4)).build_analyzer()
+    counted = [Counter(grams(text)) for text in (asked, *texts)]
+
+    def weights(counts: Counter[str]) -> dict[str, float]:
+        frequency = {gram: sum(gram in known for known in counted[1:]) for gram in counts}
+        raw = {
+            gram: (1 + log(count)) * (1 + log((1 + len(texts)) / (1 + frequency[gram])))
+            for gram, count in counts.items()
+        }
+        return {gram: weight / hypot(*raw.values()) for gram, weight in raw.items()}
+
+    query, *known = map(weights, counted)
+    cosines = [sum(weight * query.get(gram, 0.0) for gram, weight in each.items()) for each in known]
+
+    [found] = index(*texts).nearest([asked], 3)
+
+    assert dict(found) == pytest.approx(dict(zip((10, 11, 12), cosines, strict=True)))
 
 
 @pytest.mark.parametrize(("texts", "count"), [([], 3), (["lost card"], 0)])

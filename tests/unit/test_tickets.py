@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import pytest
@@ -128,6 +129,13 @@ def test_links_are_not_followed(kind: str) -> None:
         ("caf&eacute; &amp; t&#101;a &lt;b&gt;&nbsp;now", "café & tea <b> now"),
         ("<script>alert('no')</script><style>p {}</style>Hi<!-- no --><noscript></noscript>", "Hi"),
         ("<head><title>no</title></head><body>Hi</body>", "Hi"),
+        ("<html><head><title>no</title><body>Hi</body></html>", "Hi"),
+        ("<head><meta charset='utf-8'><p>Hi", "Hi"),
+        ("<a title='a > b' href=\"x'y\">Hi</a>", "Hi"),
+        ("<SCRIPT>no</Script>Hi<STYLE>no", "Hi"),
+        ("<![if !mso]>Hi<![endif]>", "Hi"),
+        ("<![odd[no]]>Hi", "Hi"),
+        ("Hi &#0;&#xD800;&#x110000;", "Hi \ufffd\ufffd\ufffd"),
         ("<p>a<b>b</p></div><td>c", "ab c"),
         ("a<br>b<br/>c", "a b c"),
         ("2 < 3 and 3 > 2", "2 < 3 and 3 > 2"),
@@ -161,6 +169,37 @@ def test_words_of_different_blocks_stay_apart(html: str) -> None:
 )
 def test_html_without_text_is_an_empty_ticket(html: str) -> None:
     assert why_not(HTML, html=html) == "the ticket is empty"
+
+
+def test_a_character_reference_however_long_is_read() -> None:
+    assert read(HTML, html=f"Hi &#{'9' * 5000};").startswith("Hi ")
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "<",
+        "<a",
+        "<a ",
+        "<a b='",
+        "</",
+        "</a",
+        "<!",
+        "<!--",
+        "<![",
+        "<?",
+        "<script ",
+        "<script></script ",
+        "<style>",
+        "&#",
+    ],
+)
+def test_html_without_end_costs_little(piece: str) -> None:
+    """A parser that looks for the end again at every beginning takes minutes for 200,000 characters of this."""
+    started = perf_counter()
+    read_ticket({"data": {"html": f"Hi {piece * (20_000 // len(piece))}"}}, HTML)
+
+    assert perf_counter() - started < 0.5
 
 
 @pytest.mark.parametrize("depth", [200, 2000, 30_000])
@@ -277,6 +316,6 @@ def test_whatever_a_field_holds_it_is_a_text_or_an_abstention(config: LabelConfi
     assert isinstance(outcome, Abstained) if not isinstance(outcome, Ticket) else outcome.text.strip()
 
 
-@given(st.text('<>/!-&;="ap b') | st.text())
+@given(st.text('<>/!-?[]&#;="ap9 b') | st.text("<![]>a-") | st.text())
 def test_whatever_html_is_broken_it_is_read(html: str) -> None:
     assert isinstance(read_ticket({"id": 1, "data": {"html": html}}, HTML), Ticket | Abstained)

@@ -1,0 +1,197 @@
+"""Bulk runs: what was asked for, how far it is, what went wrong. One at a time per project."""
+
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import redis
+
+from prelabel.errors import RequestError
+from prelabel.store.connection import reaching_redis
+from prelabel.store.keys import Keys
+
+State = Literal["queued", "running", "paused", "succeeded", "failed", "canceled"]
+ENDED: frozenset[State] = frozenset({"succeeded", "failed", "canceled"})
+COUNTERS = ("labeled", "abstained", "withheld", "failed", "skipped", "requests", "prompt_tokens", "completion_tokens")
+SHOWN_TASKS = 10
+"""How many tasks are named for each reason of failure."""
+
+
+class RunExists(RequestError):
+    """The project has a run going already."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__("run_exists", f"the project has a run going: {run_id}", 409)
+        self.run_id = run_id
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What a run is to do."""
+
+    project: int
+    only_missing: bool = True
+    """Leave tasks alone that have a prediction of the current version."""
+    refresh: bool = False
+    """Begin a new generation first, so that every task is predicted anew."""
+    limit: int | None = None
+    """Tasks at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run at one moment."""
+
+    id: str
+    options: RunOptions
+    state: State
+    wanted: str = ""
+    """What somebody has asked of it: ``pause``, ``cancel``; empty if nothing."""
+    message: str = ""
+    """Why it failed, and what to do."""
+    model_version: str = ""
+    total: int = 0
+    started_at: str = ""
+    finished_at: str = ""
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def done(self) -> int:
+        return sum(self.counts[name] for name in ("labeled", "abstained", "withheld", "failed", "skipped"))
+
+    @property
+    def eta_seconds(self) -> float | None:
+        """Seconds that the rest will take at the pace so far; None while there is none to tell from."""
+        if self.state != "running" or not self.done:
+            return None
+        elapsed = (datetime.now(UTC) - datetime.fromisoformat(self.started_at)).total_seconds()
+        return round(elapsed / self.done * max(0, self.total - self.done), 1)
+
+
+class Runs:
+    """The runs of one Label Studio's projects, in Redis."""
+
+    def __init__(self, client: redis.Redis, keys: Keys) -> None:
+        self._redis = client
+        self._keys = keys
+
+    def create(self, options: RunOptions) -> Run:
+        """A queued run.
+
+        :raises RunExists: the project has one going.
+        """
+        run_id = secrets.token_hex(6)
+        with reaching_redis():
+            if not self._redis.hsetnx(self._keys.going, str(options.project), run_id):
+                raise RunExists(str(self._redis.hget(self._keys.going, str(options.project))))
+            values: dict[Any, Any] = {"state": "queued", "options": json.dumps(asdict(options))}
+            self._redis.hset(self._keys.run(run_id), mapping=values)
+            self._redis.zadd(self._keys.runs, {run_id: datetime.now(UTC).timestamp()})
+        return self.get(run_id)
+
+    def get(self, run_id: str) -> Run:
+        """:raises RequestError: there is no such run."""
+        with reaching_redis():
+            kept: Any = self._redis.hgetall(self._keys.run(run_id))
+        if not kept:
+            raise RequestError("run", f"there is no run {run_id[:40]!r}", 404)
+        return Run(
+            id=run_id,
+            options=RunOptions(**json.loads(kept["options"])),
+            state=kept["state"],
+            wanted=kept.get("wanted", ""),
+            message=kept.get("message", ""),
+            model_version=kept.get("model_version", ""),
+            total=int(kept.get("total", 0)),
+            started_at=kept.get("started_at", ""),
+            finished_at=kept.get("finished_at", ""),
+            counts={name: int(kept.get(name, 0)) for name in COUNTERS},
+        )
+
+    def all(self, project: int | None = None) -> list[Run]:
+        """All runs, or a project's, newest first."""
+        with reaching_redis():
+            ids: Any = self._redis.zrevrange(self._keys.runs, 0, -1)
+        found = [self.get(run_id) for run_id in ids]
+        return [run for run in found if project is None or run.options.project == project]
+
+    def update(self, run_id: str, **values: str | int) -> None:
+        """Set some of a run's fields; see :class:`Run`."""
+        kept: dict[Any, Any] = values
+        with reaching_redis():
+            self._redis.hset(self._keys.run(run_id), mapping=kept)
+
+    def count(self, run_id: str, **more: int) -> None:
+        """Add to counters."""
+        with reaching_redis():
+            pipe = self._redis.pipeline(transaction=True)
+            for name, number in more.items():
+                pipe.hincrby(self._keys.run(run_id), name, number)
+            pipe.execute()
+
+    def end(self, run_id: str, state: State, message: str = "") -> None:
+        """The run is over; its project may have another."""
+        run = self.get(run_id)
+        self.update(run_id, state=state, message=message, finished_at=now())
+        with reaching_redis():
+            if self._redis.hget(self._keys.going, str(run.options.project)) == run_id:
+                self._redis.hdel(self._keys.going, str(run.options.project))
+
+    def reopen(self, run_id: str) -> None:
+        """An ended run is to go on.
+
+        :raises RunExists: its project has another going.
+        """
+        run = self.get(run_id)
+        with reaching_redis():
+            if not self._redis.hsetnx(self._keys.going, str(run.options.project), run_id):
+                going = str(self._redis.hget(self._keys.going, str(run.options.project)))
+                if going != run_id:
+                    raise RunExists(going)
+        self.update(run_id, state="queued", wanted="", message="", finished_at="")
+
+    def fail_tasks(self, run_id: str, reasons: Mapping[int, str]) -> None:
+        """Note why tasks have no prediction."""
+        if reasons:
+            kept: dict[Any, Any] = {str(task): reason for task, reason in reasons.items()}
+            with reaching_redis():
+                self._redis.hset(self._keys.run(run_id, "failed"), mapping=kept)
+
+    def failed_tasks(self, run_id: str) -> dict[int, str]:
+        """The tasks that have no prediction, with the reason."""
+        with reaching_redis():
+            kept: Any = self._redis.hgetall(self._keys.run(run_id, "failed"))
+        return {int(task): reason for task, reason in kept.items()}
+
+    def forget_failures(self, run_id: str) -> dict[int, str]:
+        """Take the failed tasks off the run, to be tried again; returns them."""
+        failed = self.failed_tasks(run_id)
+        with reaching_redis():
+            self._redis.delete(self._keys.run(run_id, "failed"))
+        self.update(run_id, failed=0)
+        return failed
+
+    def errors(self, run_id: str) -> list[dict[str, Any]]:
+        """Failures by reason, the most frequent first, with some of their tasks."""
+        by_reason: dict[str, list[int]] = {}
+        for task, reason in sorted(self.failed_tasks(run_id).items()):
+            by_reason.setdefault(reason, []).append(task)
+        ordered = sorted(by_reason.items(), key=lambda item: -len(item[1]))
+        return [{"reason": reason, "count": len(tasks), "tasks": tasks[:SHOWN_TASKS]} for reason, tasks in ordered]
+
+    def forget_project(self, project: int) -> None:
+        """Drop all runs of a project."""
+        for run in self.all(project):
+            with reaching_redis():
+                self._redis.delete(self._keys.run(run.id), self._keys.run(run.id, "failed"))
+                self._redis.zrem(self._keys.runs, run.id)
+        with reaching_redis():
+            self._redis.hdel(self._keys.going, str(project))
+
+
+def now() -> str:
+    """ISO 8601 in UTC, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,232 @@
+"""Bulk runs against the real Label Studio, with a real worker: every task exactly one prediction, whatever goes on."""
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+
+from prelabel.bootstrap import build
+from prelabel.config import Settings
+from prelabel.runs import control
+from prelabel.runs.bulk import execute
+from prelabel.store.runs import RunOptions
+from tests.e2e.backend import Backend
+from tests.e2e.studio_api import StudioApi
+from tests.e2e.waiting import until
+from tests.fakes.llm_server import FakeLLM
+
+CONFIG = """
+<View><Text name="text" value="$text"/>
+<Choices name="intent" toName="text"><Choice value="Refund"/><Choice value="Shipping"/><Choice value="Other"/></Choices>
+</View>
+"""
+TASKS = 300
+
+
+class RunsApi:
+    """The backend's own endpoints."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._session = requests.Session()
+        self._session.trust_env = False
+
+    def call(self, method: str, path: str, status: int = 200, **body: Any) -> dict[str, Any]:
+        reply = self._session.request(
+            method, f"{self._backend.url}{path}", json=body or None, auth=self._backend.auth, timeout=30
+        )
+        assert reply.status_code == status, reply.text
+        found: dict[str, Any] = reply.json()
+        return found
+
+    def start(self, project: int, **options: Any) -> str:
+        return str(self.call("POST", "/runs", 202, project=project, **options)["id"])
+
+    def ended(self, run: str) -> dict[str, Any]:
+        """The run, once it is over."""
+        return until(lambda: (found := self.call("GET", f"/runs/{run}"))["finished_at"] and found)
+
+    def close(self) -> None:
+        self._session.close()
+
+
+@pytest.fixture
+def runs(backend: Backend) -> Iterator[RunsApi]:
+    api = RunsApi(backend)
+    yield api
+    api.close()
+
+
+@pytest.fixture
+def project(studio: StudioApi, backend: Backend, llm: FakeLLM) -> int:
+    """A connected project of 300 tasks."""
+    project = studio.create_project("Tickets", CONFIG)
+    backend.connect(project)
+    studio.import_tasks(project, [{"text": f"Refund number {number}"} for number in range(TASKS)])
+    return project
+
+
+def predictions_per_task(studio: StudioApi, project: int) -> Counter[int]:
+    """How many tasks have how many predictions of the project's version."""
+    version = studio.project(project)["model_version"]
+    per_task = Counter(row["task"] for row in studio.predictions(project) if row["model_version"] == version)
+    return Counter(per_task.values())
+
+
+def test_a_run_gives_every_task_one_prediction_and_another_changes_nothing(
+    studio: StudioApi, project: int, runs: RunsApi, llm: FakeLLM
+) -> None:
+    first = runs.ended(runs.start(project))
+    asked = len(llm.history)
+    second = runs.ended(runs.start(project))
+
+    assert [first[name] for name in ("state", "total", "done", "labeled", "failed")] == [
+        "succeeded",
+        TASKS,
+        TASKS,
+        TASKS,
+        0,
+    ]
+    assert [second[name] for name in ("state", "total", "done")] == ["succeeded", 0, 0]
+    assert predictions_per_task(studio, project) == {1: TASKS}
+    assert len(llm.history) == asked == first["requests"]
+    assert first["model_version"] == studio.project(project)["model_version"]
+    assert first["prompt_tokens"] > 0
+
+
+def test_retrieving_and_opening_tasks_meanwhile_leaves_one_prediction_a_task(
+    studio: StudioApi, project: int, runs: RunsApi, llm: FakeLLM
+) -> None:
+    llm.latency_s = 0.3
+    tasks = [task["id"] for task in studio.tasks(project)]
+
+    retrieving = threading.Thread(target=studio.act, args=(project, "retrieve_tasks_predictions", tasks[100:200]))
+    retrieving.start()
+    run = runs.start(project)
+    for task in tasks[::60]:
+        studio.open_task(project, task)
+    retrieving.join()
+    found = runs.ended(run)
+
+    assert found["state"] == "succeeded"
+    assert predictions_per_task(studio, project) == {1: TASKS}
+    assert found["done"] == found["total"]
+
+
+def test_a_second_run_of_a_project_is_refused_with_the_firsts_id(project: int, runs: RunsApi, llm: FakeLLM) -> None:
+    llm.latency_s = 0.5
+    run = runs.start(project)
+
+    refused = runs.call("POST", "/runs", 409, project=project)
+
+    assert refused["id"] == run
+    assert runs.ended(run)["state"] == "succeeded"
+
+
+def test_a_refresh_predicts_every_task_anew_under_a_new_version(studio: StudioApi, project: int, runs: RunsApi) -> None:
+    before = runs.ended(runs.start(project))
+
+    after = runs.ended(runs.start(project, refresh=True))
+
+    assert (after["labeled"], after["model_version"] != before["model_version"]) == (TASKS, True)
+    assert predictions_per_task(studio, project) == {1: TASKS}
+    assert [row["title"] for row in studio.ml_backends(project)] == [after["model_version"]]
+
+
+def test_a_limit_is_kept_and_the_next_run_goes_on(studio: StudioApi, project: int, runs: RunsApi) -> None:
+    first = runs.ended(runs.start(project, limit=50))
+    second = runs.ended(runs.start(project))
+
+    assert (first["done"], second["done"]) == (50, TASKS - 50)
+    assert predictions_per_task(studio, project) == {1: TASKS}
+
+
+def test_the_shell_starts_a_run_and_shows_it(project: int, backend: Backend) -> None:
+    shown = json.loads(backend.run("run", "--project", str(project), "--limit", "20", "--json"))
+
+    assert (shown["state"], shown["labeled"]) == ("succeeded", 20)
+    assert f"{shown['id']}  project {project}  succeeded  20/20  20 labeled" in backend.run("runs")
+    assert "succeeded" in backend.run("status", shown["id"])
+
+
+def test_a_label_config_changed_meanwhile_fails_the_run_with_the_reason(
+    studio: StudioApi, project: int, runs: RunsApi, llm: FakeLLM
+) -> None:
+    studio.import_tasks(project, [{"text": f"Shipping number {number}"} for number in range(600)])
+    llm.latency_s = 0.3
+    run = runs.start(project)
+    until(lambda: llm.history)
+
+    studio.call("PATCH", f"/api/projects/{project}", json={"label_config": CONFIG.replace("Other", "Else")})
+    found = runs.ended(run)
+
+    assert found["state"] == "failed"
+    assert "label config or the prompt was changed" in found["message"]
+    assert "start a new run" in found["message"]
+
+
+def test_a_project_that_is_gone_fails_the_run_with_the_reason(studio: StudioApi, project: int, runs: RunsApi) -> None:
+    studio.call("DELETE", f"/api/projects/{project}")
+
+    found = runs.ended(runs.start(project))
+
+    assert (found["state"], f"project {project}" in found["message"]) == ("failed", True)
+
+
+def test_a_wrong_label_studio_token_fails_the_run_with_what_to_do(
+    project: int, backend: Backend, redis_url: str
+) -> None:
+    work = build(Settings.from_env({**backend.env, "LABEL_STUDIO_API_KEY": "0" * 40, "REDIS_URL": redis_url}))
+    run = control.start(work, RunOptions(project))
+
+    execute(work, run.id)
+
+    found = work.runs.get(run.id)
+    work.close()
+    assert (found.state, "LABEL_STUDIO_API_KEY" in found.message) == ("failed", True)
+
+
+def test_a_wrong_key_fails_the_run_and_a_retry_finishes_it(
+    studio: StudioApi, project: int, runs: RunsApi, llm: FakeLLM
+) -> None:
+    llm.api_key = "another"
+    run = runs.start(project)
+    failed = runs.ended(run)
+    llm.api_key = "test-key"
+
+    runs.call("POST", f"/runs/{run}/retry")
+    found = until(lambda: (seen := runs.ended(run))["state"] != "failed" and seen)
+
+    assert (failed["state"], "check OPENAI_API_KEY" in failed["message"]) == ("failed", True)
+    assert (found["state"], found["labeled"], found["failed"]) == ("succeeded", TASKS, 0)
+    assert predictions_per_task(studio, project) == {1: TASKS}
+
+
+def test_a_cancelled_run_keeps_what_is_done(studio: StudioApi, project: int, runs: RunsApi, llm: FakeLLM) -> None:
+    studio.import_tasks(project, [{"text": f"Shipping number {number}"} for number in range(600)])
+    llm.latency_s = 0.5
+    run = runs.start(project)
+    until(lambda: llm.history)
+
+    runs.call("POST", f"/runs/{run}/cancel")
+    found = runs.ended(run)
+
+    assert found["state"] == "canceled"
+    assert predictions_per_task(studio, project) == {1: found["labeled"]}
+    assert 0 < found["labeled"] < 900
+
+
+def test_forgetting_a_project_leaves_no_key_of_it(project: int, runs: RunsApi, backend: Backend) -> None:
+    runs.ended(runs.start(project, limit=10))
+
+    backend.run("forget", "--project", str(project))
+
+    assert backend.run("runs", "--project", str(project)) == ""
+    assert (
+        backend.run("prompts", "list", "--project", str(project))
+        == "No prompt was submitted yet; the default prompt is used.\n"
+    )
