@@ -14,7 +14,7 @@ try:
 except SettingsError as error:
     raise SystemExit(f"Error: {error}") from None
 
-bind = f"{_settings.host}:{_settings.port}"
+bind = f"[{_settings.host}]:{_settings.port}" if ":" in _settings.host else f"{_settings.host}:{_settings.port}"
 workers = _settings.workers
 threads = _settings.threads
 worker_class = "gthread"

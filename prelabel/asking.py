@@ -10,14 +10,16 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from prelabel.core.parse import parse_reply
-from prelabel.core.prompt import Message, build_messages, ticket_fields
+from prelabel.core.prompt import Message, build_messages, ticket_fields, to_data
 from prelabel.core.schema import reply_schema
 from prelabel.core.tokens import cut_middle, estimate_tokens
 from prelabel.core.types import Abstained, Choices, Example, Failed, Outcome, Ticket, Usage
-from prelabel.errors import LLMError, LLMRefusesContent, LLMRefusesRequest
+from prelabel.errors import LLMError, LLMRefusesContent, LLMRefusesForm, LLMRefusesRequest
 from prelabel.llm.chat import ChatReply, ChatRequest
 
 LONGEST_EXAMPLE_TOKENS = 200
+SLACK_TOKENS = 20
+"""What quotes and an escaped line break here and there may cost on top."""
 SMALLEST_TICKET_TOKENS = 200
 """What a ticket may cost even where instructions and labels have used up the budget."""
 
@@ -64,24 +66,24 @@ async def ask(
     :param examples: for each ticket its examples, the most fitting first.
     :param usage: what it costs is added to it.
     """
-    asking = _Asking(chat, assignment, usage or Usage())
+    asking = _Asking(chat, assignment, tickets, usage or Usage())
     items = [asking.item(index, *pair) for index, pair in enumerate(zip(tickets, examples, strict=True))]
     running = [asyncio.create_task(asking.ask_group(group)) for group in asking.groups(items)]
     if running:
-        done, late = await asyncio.wait(running, timeout=deadline_s)
+        done, late = await asyncio.wait(running, timeout=max(0.0, deadline_s))
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
         for task in done:
             task.result()
-    not_reached = Failed(f"not reached within {deadline_s:g} s")
+    not_reached = Failed(f"not reached within {deadline_s:.3g} s")
     return [asking.outcomes.get(item.index, not_reached) for item in items]
 
 
 class _Asking:
     """One call of :func:`ask`: what is known so far, by the tickets' places."""
 
-    def __init__(self, chat: Chat, assignment: Assignment, usage: Usage) -> None:
+    def __init__(self, chat: Chat, assignment: Assignment, tickets: Sequence[Ticket], usage: Usage) -> None:
         self.outcomes: dict[int, Outcome] = {}
         self._usage = usage
         self._chat = chat
@@ -90,15 +92,15 @@ class _Asking:
         bare = build_messages(assignment.questions, assignment.prompt, [], template=assignment.template)
         overhead = sum(estimate_tokens(message.content) for message in bare)
         self._room = max(SMALLEST_TICKET_TOKENS, assignment.max_input_tokens - overhead)
-        self._fields = ticket_fields(assignment.template)
+        self._fields = ticket_fields(assignment.template, tickets)
         self._group_size = 1 if self._fields else assignment.tasks_per_request
 
     def item(self, index: int, ticket: Ticket, examples: Sequence[Example]) -> _Item:
         """The ticket with its text, and the fields that the template names, each cut to its share of the room."""
-        share = self._room // (1 + len(self._fields - {"text"}))
-        text = cut_middle(ticket.text, share)
-        fields = {name: cut_middle(ticket.fields[name], share) for name in self._fields if name in ticket.fields}
-        tokens = estimate_tokens(text) + sum(estimate_tokens(value) for value in fields.values())
+        share = self._room // (1 + len(self._fields))
+        text = _cut(ticket.text, share)
+        fields = {name: _cut(ticket.fields[name], share) for name in self._fields if name in ticket.fields}
+        tokens = sum(estimate_tokens(to_data(value)) for value in (text, *fields.values()))
         return _Item(index, Ticket(ticket.task_id, text, fields), examples, tokens)
 
     def groups(self, items: Sequence[_Item]) -> Iterator[list[_Item]]:
@@ -122,6 +124,8 @@ class _Asking:
             reply = await self._chat.complete(ChatRequest(self._messages(group), self._schema))
         except LLMRefusesContent as error:
             reply = ChatReply("", str(error))
+        except LLMRefusesForm as error:
+            reply = ChatReply("", str(error), is_final=False)
         except LLMError as error:
             failed = Failed(str(error), fatal=isinstance(error, LLMRefusesRequest))
             self.outcomes.update({item.index: failed for item in group})
@@ -132,7 +136,8 @@ class _Asking:
         rest = [item for number, item in enumerate(group, 1) if number not in answers]
         if len(group) == 1:
             reason = reply.problem or "the LLM's reply names no label of the config"
-            self.outcomes.update({item.index: Abstained(reason) for item in rest})
+            outcome = Abstained(reason) if reply.is_final else Failed(reason)
+            self.outcomes.update({item.index: outcome for item in rest})
         elif rest:
             middle = -(-len(rest) // 2) if len(rest) > 1 else 1
             await asyncio.gather(*(self.ask_group(half) for half in (rest[:middle], rest[middle:]) if half))
@@ -163,3 +168,12 @@ class _Asking:
                     return list(chosen.values())
                 chosen[example.task_id] = Example(example.task_id, text, example.labels)
         return list(chosen.values())
+
+
+def _cut(text: str, max_tokens: int) -> str:
+    """``text`` cut so that as JSON, in which control characters take six, it costs at most about ``max_tokens``."""
+    kept, allowed = cut_middle(text, max_tokens), max_tokens
+    while (tokens := estimate_tokens(to_data(kept))) > max_tokens + SLACK_TOKENS and allowed > SLACK_TOKENS:
+        allowed = min(allowed - SLACK_TOKENS, allowed * max_tokens // tokens)
+        kept = cut_middle(text, allowed)
+    return kept

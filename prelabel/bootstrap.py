@@ -75,7 +75,7 @@ def build(settings: Settings) -> Services:
     client = connection.connect(settings.redis_url)
     keys = Keys(settings.label_studio_url)
     projects, prompts, annotations = Projects(client, keys), Prompts(client, keys), Annotations(client, keys)
-    jobs = JobQueue(connection.connect_queue(settings.redis_url), projects)
+    jobs = JobQueue(connection.connect_queue(settings.redis_url), keys, projects)
     llm = LLM(settings.llm_concurrency)
     runs, labeler = Runs(client, keys), Labeler(Examples(annotations), llm)
     service = Service(settings, projects, labeler)

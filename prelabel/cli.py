@@ -11,6 +11,7 @@ import click
 
 from prelabel.bootstrap import Services, configure_logging, services
 from prelabel.cli_runs import COMMANDS as RUN_COMMANDS
+from prelabel.config import check_per_project
 from prelabel.shell import json_option, project_option, told
 from prelabel.store.keys import ProjectRef
 
@@ -73,6 +74,7 @@ def connect(project_id: int, url: str, assignments: tuple[str, ...], as_json: bo
 
     work = services()
     overrides = dict(_assignment(text) for text in assignments)
+    check_per_project(overrides)
     work.settings.with_overrides({name: value for name, value in overrides.items() if value})
     found = work.studio().project(project_id)
     ref = work.projects.resolve(ProjectRef(found.id, found.created_unix))
@@ -102,7 +104,7 @@ def forget(project_id: int | None, task_id: int | None) -> None:
         click.echo(f"Project {project_id} is forgotten: {count} keys removed.")
     if task_id is not None:
         for ref in work.projects.known():
-            work.annotations.delete_tasks(ref, [task_id])
+            work.annotations.drop(ref, work.annotations.of_tasks(ref, [task_id]))
             work.projects.forget_tasks(ref, [task_id])
         click.echo(f"Task {task_id} is forgotten.")
 
@@ -146,30 +148,38 @@ def show(project_id: int, version: int, as_json: bool) -> None:
 @prompts.command()
 @project_option
 @click.argument("version", type=int)
+@json_option
 @told
-def promote(project_id: int, version: int) -> None:
+def promote(project_id: int, version: int, as_json: bool) -> None:
     """Make a version the project's prompt; a new generation of predictions begins."""
     work = services()
     ref = _known(work, project_id)
-    if not work.prompts.promote(ref, version):
-        click.echo(f"Prompt version {version} is the project's already.")
+    if work.prompts.get(ref, version).promoted:
+        told_so = f"Prompt version {version} is the project's already."
+        click.echo(json.dumps({"prompt": version}) if as_json else told_so)
         return
-    _move_on(work, ref, version)
+    generation = work.projects.begin_generation(ref)
+    work.prompts.promote(ref, version)
+    _tell_promoted(work, ref, version, generation, as_json)
 
 
 @prompts.command()
 @project_option
+@json_option
 @told
-def rollback(project_id: int) -> None:
+def rollback(project_id: int, as_json: bool) -> None:
     """Go back to the version that was the project's before; a new generation of predictions begins."""
     work = services()
     ref = _known(work, project_id)
-    _move_on(work, ref, work.prompts.rollback(ref))
+    version = work.prompts.rollback(ref)
+    _tell_promoted(work, ref, version, work.projects.begin_generation(ref), as_json)
 
 
-def _move_on(work: Services, ref: ProjectRef, version: int) -> None:
-    generation = work.projects.begin_generation(ref)
+def _tell_promoted(work: Services, ref: ProjectRef, version: int, generation: int, as_json: bool) -> None:
     work.jobs.put("sync_title", ref)
+    if as_json:
+        click.echo(json.dumps({"prompt": version, "generation": generation}))
+        return
     name = f"Prompt version {version}" if version else "The default prompt"
     click.echo(f"{name} is the project's now; generation {generation} begins.")
 

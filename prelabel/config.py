@@ -7,12 +7,12 @@ them. Those in ``PER_PROJECT`` can be set for one project over the environment (
 import hashlib
 import hmac
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from prelabel.errors import SettingsError
 
@@ -43,26 +43,60 @@ LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 Count = Annotated[int, Field(ge=0)]
 AtLeastOne = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(lambda name: str(name).upper())]
 Provider = Literal["openai", "azure", "ollama", "openrouter", "anthropic", "local"]
+
+
+def _url(*schemes: str) -> BeforeValidator:
+    """Refuses what no client could reach."""
+
+    def check(value: Any) -> Any:
+        parts = urlsplit(str(value))
+        if parts.scheme not in schemes or not parts.hostname or (parts.port or 1) < 1:
+            raise ValueError(f"must be an address like {schemes[0]}://host:port")
+        return value
+
+    return BeforeValidator(check)
+
+
+def _check_key(value: Any) -> Any:
+    if not isinstance(value, SecretStr) and not str(value).isascii():
+        raise ValueError("holds a character that no key has, such as a curly quote")
+    return value
+
+
+def _check_file(value: Any) -> Any:
+    """A single word with a slash or a text file's ending is meant as a path."""
+    text = str(value)
+    is_path = not any(char.isspace() for char in text) and ("/" in text or text.endswith((".txt", ".md")))
+    if is_path and not Path(text).is_file():
+        raise ValueError("is no file; a prompt's text has spaces in it")
+    return value
+
+
+Url = Annotated[str, _url("http", "https")]
+RedisUrl = Annotated[str, _url("redis", "rediss")]
+Key = Annotated[SecretStr, BeforeValidator(_check_key)]
+TextOrFile = Annotated[str, BeforeValidator(_check_file)]
 
 
 class Settings(BaseModel):
     """What prelabel is told from outside; built by :meth:`from_env`, never changed afterwards."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=str.upper, hide_input_in_errors=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=str.upper)
 
     openai_provider: Provider = "local"
-    openai_api_key: SecretStr | None = None
-    openai_base_url: str | None = None
+    openai_api_key: Key | None = None
+    openai_base_url: Url | None = None
     openai_model: str = "gpt-4o-mini"
-    azure_resource_endpoint: str | None = None
+    azure_resource_endpoint: Url | None = None
     azure_deployment_name: str | None = None
     azure_api_version: str = "2024-10-21"
-    ollama_endpoint: str | None = None
+    ollama_endpoint: Url | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
 
     prompt_prefix: str = "prompt"
-    default_prompt: str = ""
+    default_prompt: TextOrFile = ""
     prompt_promotion: Literal["auto", "submit", "manual"] = "auto"
     prompt_template: str = ""
     use_internal_prompt_template: bool = True
@@ -76,9 +110,9 @@ class Settings(BaseModel):
     predict_deadline: Seconds = 50.0
     predict_deadline_single: Seconds = 15.0
 
-    redis_url: str = "redis://localhost:6379/0"
-    label_studio_url: str = ""
-    label_studio_api_key: SecretStr | None = None
+    redis_url: RedisUrl = "redis://localhost:6379/0"
+    label_studio_url: Url = ""
+    label_studio_api_key: Key | None = None
 
     basic_auth_user: str = ""
     basic_auth_pass: SecretStr = SecretStr("")
@@ -86,10 +120,10 @@ class Settings(BaseModel):
     webhook_secret: SecretStr = SecretStr("")
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535)] = 9090
-    prelabel_url: str = ""
+    prelabel_url: Url = ""
     workers: AtLeastOne = 2
-    threads: Annotated[int, Field(ge=9)] = 64
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    threads: AtLeastOne = 64
+    log_level: LogLevel = "INFO"
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Self:
@@ -111,13 +145,12 @@ class Settings(BaseModel):
 
         :raises SettingsError: a name is not one of ``PER_PROJECT``, or its value is not allowed.
         """
-        for name in sorted(set(overrides) - PER_PROJECT):
-            raise SettingsError(f"{name} cannot be set per project; these can: {', '.join(sorted(PER_PROJECT))}")
+        check_per_project(overrides)
         if not overrides:
             return self
         own = self.model_dump(by_alias=True, exclude_unset=True)
         settled = self._checked({**own, **overrides})
-        if "OPENAI_API_KEY" in overrides or urlsplit(settled.llm_url).netloc == urlsplit(self.llm_url).netloc:
+        if "OPENAI_API_KEY" in overrides or urlsplit(settled.llm_url)[:2] == urlsplit(self.llm_url)[:2]:
             return settled
         return settled.model_copy(update={"openai_api_key": None})
 
@@ -192,8 +225,15 @@ class Settings(BaseModel):
                 )
 
 
+def check_per_project(names: Iterable[str]) -> None:
+    """:raises SettingsError: one of ``names`` cannot be set per project."""
+    for name in sorted(set(names) - PER_PROJECT):
+        raise SettingsError(f"{name} cannot be set per project; these can: {', '.join(sorted(PER_PROJECT))}")
+
+
 def _explain(error: Mapping[str, Any]) -> str:
     """``OPENAI_PROVIDER='opnai': Input should be 'openai', 'azure' ...``"""
     if not error["loc"]:
         return str(error["msg"]).removeprefix("Value error, ")
-    return f"{error['loc'][0]}={error['input']!r}: {error['msg']}"
+    shown = "..." if "KEY" in str(error["loc"][0]) else repr(error["input"])
+    return f"{error['loc'][0]}={shown}: {str(error['msg']).removeprefix('Value error, ')}"

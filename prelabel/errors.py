@@ -50,6 +50,10 @@ class LLMRefusesContent(LLMRefusesRequest):
     """One of the texts in the request is the cause (too long, filtered); without it the rest would be answered."""
 
 
+class LLMRefusesForm(LLMRefusesRequest):
+    """Called bad without a reason that is known: it may be one of the texts, or what is asked of the model."""
+
+
 class LLMUnavailable(LLMError):
     """Down, slow or overloaded: the same request may well succeed a little later.
 

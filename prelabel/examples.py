@@ -63,9 +63,8 @@ class _Reviewed:
         for number in (*changes.deleted, *(annotation.id for annotation in changes.put)):
             self._annotations.pop(number, None)
             self._index.remove(number)
-        for annotation in people:
-            self._annotations[annotation.id] = annotation
-            self._index.put(annotation.id, annotation.text)
+        self._annotations |= {annotation.id: annotation for annotation in people}
+        self._index.put_all({annotation.id: annotation.text for annotation in people})
         self._revision = changes.revision
 
     def nearest(self, questions: Sequence[Choices], tickets: Sequence[Ticket], count: int) -> list[list[Example]]:

@@ -3,6 +3,7 @@
 task → ticket → examples → prompt → LLM → answer → outcome
 """
 
+import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +20,8 @@ from prelabel.studio.label_config import LabelConfig
 from prelabel.studio.tickets import read_ticket
 from prelabel.versions import model_version
 
+EXAMPLES_CHUNK = 256
+"""Tickets whose examples are looked up between looks at the clock."""
 GRACE_S = 2.0
 """How much longer than its deadline asking may take before it is given up on as a whole."""
 
@@ -81,10 +84,11 @@ class Labeler:
         :param with_comment: ask the LLM for a sentence on each answer.
         :param usage: what it costs is added to it.
         """
+        ends = time.monotonic() + deadline_s
         outcomes = [_read(task, project.config, withheld) for task in tasks]
         tickets = [outcome for outcome in outcomes if isinstance(outcome, Ticket)]
         text = project.prompt if prompt is None else prompt
-        answers = iter(self._ask(project, tickets, text, with_comment, deadline_s, usage or Usage()))
+        answers = iter(self._ask(project, tickets, text, with_comment, ends, usage or Usage()))
         return [next(answers) if isinstance(outcome, Ticket) else outcome for outcome in outcomes]
 
     def _ask(
@@ -93,7 +97,7 @@ class Labeler:
         tickets: Sequence[Ticket],
         prompt: str,
         with_comment: bool,
-        deadline_s: float,
+        ends: float,
         usage: Usage,
     ) -> list[Outcome]:
         if not tickets:
@@ -107,16 +111,25 @@ class Labeler:
             tasks_per_request=settings.llm_tasks_per_request,
             max_input_tokens=settings.llm_max_input_tokens,
         )
-        examples = self._examples.nearest(project.ref, assignment.questions, tickets, settings.few_shot_examples)
-        work = partial(
-            ask, assignment=assignment, tickets=tickets, examples=examples, deadline_s=deadline_s, usage=usage
-        )
+        examples = self._nearest(project, tickets, before=time.monotonic() + (ends - time.monotonic()) / 4)
+        left_s = ends - time.monotonic()
+        work = partial(ask, assignment=assignment, tickets=tickets, examples=examples, deadline_s=left_s, usage=usage)
         try:
-            return self._llm.run(settings, work, deadline_s + GRACE_S)
+            return self._llm.run(settings, work, max(0.0, left_s) + GRACE_S, is_awaited=len(tickets) == 1)
         except LLMError as error:
             return [Failed(str(error), fatal=isinstance(error, LLMRefusesRequest)) for _ in tickets]
         except TimeoutError:
             return [Failed("the LLM was not asked in time") for _ in tickets]
+
+    def _nearest(self, project: Project, tickets: Sequence[Ticket], before: float) -> list[list[Example]]:
+        """Each ticket's examples; none for tickets that come after ``before``, so that there is time left to ask."""
+        questions, count = project.config.questions, project.settings.few_shot_examples
+        found: list[list[Example]] = []
+        for start in range(0, len(tickets), EXAMPLES_CHUNK):
+            chunk = tickets[start : start + EXAMPLES_CHUNK]
+            late = start > 0 and time.monotonic() > before
+            found += [[] for _ in chunk] if late else self._examples.nearest(project.ref, questions, chunk, count)
+        return found
 
 
 def _read(task: Any, config: LabelConfig, withheld: Collection[int]) -> Ticket | Abstained | Failed | Withheld:

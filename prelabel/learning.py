@@ -6,14 +6,14 @@ everything again from Label Studio.
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from prelabel.core.types import Annotation
 from prelabel.errors import RequestError
 from prelabel.labeling import Project
 from prelabel.service import Service
-from prelabel.store.annotations import Annotations
+from prelabel.store.annotations import Annotations, Emptied
 from prelabel.store.keys import ProjectRef
 from prelabel.store.projects import Projects
 from prelabel.store.prompts import Prompts
@@ -24,13 +24,22 @@ from prelabel.studio.annotations import (
     read_regions,
     read_time,
 )
+from prelabel.studio.tickets import read_id, task_id
 
 log = logging.getLogger(__name__)
 
 SETTLED_PREDICTIONS = 50
 """From this many predictions on, a submitted prompt is no longer taken up by itself (``PROMPT_PROMOTION=auto``)."""
 
+OTHER_EVENTS = frozenset(
+    {"TASKS_CREATED", "PROJECT_CREATED", "PROJECT_DELETED"}
+    | {"LABEL_LINK_CREATED", "LABEL_LINK_UPDATED", "LABEL_LINK_DELETED"}
+)
+"""What Label Studio tells as well, and nothing is to be learnt from."""
+
 Event = Mapping[str, Any]
+Pair = tuple[Mapping[str, Any], Mapping[str, Any]]
+"""An annotation and its task, as Label Studio writes them."""
 
 
 class Jobs(Protocol):
@@ -65,16 +74,16 @@ class Learning:
         :raises RequestError: the event lacks what it is about.
         :raises StoreUnavailable: Redis is away, so nothing was kept.
         """
-        ref = read_project(data)
+        ref = self._projects.resolve(read_project(data))
         match event:
-            case "ANNOTATION_CREATED" | "ANNOTATION_UPDATED" | "ANNOTATIONS_CREATED":
+            case "ANNOTATION_CREATED" | "ANNOTATION_UPDATED" | "ANNOTATIONS_CREATED" | "ANNOTATIONS_UPDATED":
                 return self._learn(ref, data)
             case "ANNOTATIONS_DELETED":
-                self._annotations.delete(ref, _ids(data, "annotations", "annotation"))
+                self._annotations.delete(ref, _ids(data, "annotations"))
                 return "forgotten"
             case "TASKS_DELETED":
-                tasks = _ids(data, "tasks", "task")
-                self._annotations.delete_tasks(ref, tasks)
+                tasks = _ids(data, "tasks")
+                self._annotations.delete(ref, self._annotations.of_tasks(ref, tasks))
                 self._projects.forget_tasks(ref, tasks)
                 return "forgotten"
             case "PROJECT_UPDATED":
@@ -83,8 +92,10 @@ class Learning:
             case "START_TRAINING":
                 self._jobs.put("rebuild", ref)
                 return "queued"
-            case _:
+            case _ if event in OTHER_EVENTS:
                 return "ignored"
+            case _:
+                raise RequestError("action", f"{event[:40]!r} is no event of Label Studio's")
 
     def rebuild(self, ref: ProjectRef, label_config: str, studio: Studio) -> int:
         """Read all annotations of a project again, so that nothing missed is lost, and begin a new generation.
@@ -98,12 +109,14 @@ class Learning:
         known = {annotation.id for annotation in self._annotations.changes(ref).put}
         own_user, found = studio.whoami(), set[int]()
         for task in studio.annotated_tasks(ref.id):
-            for annotation in _objects(task.get("annotations")):
+            pairs = [(annotation, task) for annotation in _objects(task.get("annotations"))]
+            predictions = _objects(task.get("predictions"))
+            states = self._read(project, pairs, own_user=own_user, predictions=predictions)
+            self._annotations.put(ref, states.values())
+            found |= {number for number, state in states.items() if isinstance(state, Annotation)}
+            for annotation, _ in pairs:
                 self._keep_prompt(project, annotation)
-            annotations = list(self._from_listing(project, task, own_user))
-            self._annotations.put(ref, annotations)
-            found.update(annotation.id for annotation in annotations)
-        self._annotations.delete(ref, known - found)
+        self._annotations.drop(ref, known - found)
         self._projects.begin_generation(ref)
         log.info("project %s: %d annotations read from Label Studio; a new generation begins", ref.id, len(found))
         return len(found)
@@ -111,27 +124,49 @@ class Learning:
     def _learn(self, ref: ProjectRef, data: Event) -> str:
         project = self._open(ref, data)
         pairs = _pairs(data)
-        numbers = [task["id"] for _, task in pairs if isinstance(task.get("id"), int)]
-        predicted, withheld = self._projects.predicted(ref, numbers), self._projects.withheld(ref, numbers)
-        kept, gone = [], []
+        states = self._read(project, pairs, own_user=project.state.own_user)
+        news = dict(zip(states, self._annotations.put(project.ref, states.values()), strict=True))
+        for annotation, _ in pairs:
+            number = read_id(annotation.get("id"))
+            if number is not None and news.get(number) and _is_persons(states[number]):
+                self._take_prompt(project, annotation)
+        return "learnt"
+
+    def _read(
+        self,
+        project: Project,
+        pairs: Sequence[Pair],
+        *,
+        own_user: int | None,
+        predictions: Sequence[Mapping[str, Any]] = (),
+    ) -> dict[int, Annotation | Emptied]:
+        """What each annotation holds now, by its id, with what had been predicted before it was first made.
+
+        :param predictions: those of the annotations' task that Label Studio still has.
+        """
+        ref = project.ref
+        numbers = [number for _, task in pairs if (number := task_id(task)) is not None]
+        kept = self._annotations.get(
+            ref, [number for each, _ in pairs if (number := read_id(each.get("id"))) is not None]
+        )
+        last, withheld = self._projects.predicted(ref, numbers), self._projects.withheld(ref, numbers)
+        states: dict[int, Annotation | Emptied] = {}
         for annotation, task in pairs:
+            number, task_number = read_id(annotation.get("id")), task_id(task)
+            if number is None or task_number is None:
+                continue
+            first = kept[number].predicted if number in kept else None
+            past = first or read_past_prediction(annotation, predictions, project.config) or last.get(task_number)
             learnt = read_annotation(
                 annotation,
                 task,
                 project.config,
-                predicted=predicted.get(task.get("id", 0)),
-                withheld=task.get("id") in withheld,
-                own_user=project.state.own_user,
+                predicted=past,
+                withheld=task_number in withheld,
+                own_user=own_user,
             )
-            if learnt:
-                kept.append(learnt)
-            elif isinstance(annotation.get("id"), int):
-                gone.append(annotation["id"])
-        self._annotations.put(ref, kept)
-        self._annotations.delete(ref, gone)
-        for annotation, _ in pairs:
-            self._take_prompt(project, annotation)
-        return "learnt"
+            states[number] = learnt or Emptied(number, task_number, read_time(annotation.get("updated_at")))
+        return states
 
     def _take_prompt(self, project: Project, annotation: Mapping[str, Any]) -> None:
         """Keep the prompt that was submitted with an annotation, and make it the project's if it is to be."""
@@ -142,11 +177,10 @@ class Learning:
 
     def _keep_prompt(self, project: Project, annotation: Mapping[str, Any]) -> int:
         """The version of the prompt that came with ``annotation``; 0 if none did, or none that is news."""
-        text, number = read_prompt(read_regions(annotation), project.config), annotation.get("id")
-        if annotation.get("was_cancelled") or not text or not isinstance(number, int):
+        text, number = read_prompt(read_regions(annotation), project.config), read_id(annotation.get("id"))
+        if annotation.get("was_cancelled") or not text or number is None:
             return 0
-        author = annotation.get("completed_by")
-        version = self._prompts.add(project.ref, text, author if isinstance(author, int) else None).version
+        version = self._prompts.add(project.ref, text, read_id(annotation.get("completed_by"))).version
         return version if self._prompts.note_submission(project.ref, number, version) else 0
 
     def _is_promoted(self, project: Project) -> bool:
@@ -163,18 +197,6 @@ class Learning:
     def _open(self, ref: ProjectRef, data: Event) -> Project:
         return self._service.open(ref, data["project"].get("label_config") or "")
 
-    def _from_listing(self, project: Project, task: Mapping[str, Any], own_user: int) -> Iterator[Annotation]:
-        number = task["id"]
-        last = self._projects.predicted(project.ref, [number]).get(number)
-        withheld = number in self._projects.withheld(project.ref, [number])
-        for annotation in _objects(task.get("annotations")):
-            past = read_past_prediction(annotation, _objects(task.get("predictions")), project.config) or last
-            learnt = read_annotation(
-                annotation, task, project.config, predicted=past, withheld=withheld, own_user=own_user
-            )
-            if learnt:
-                yield learnt
-
 
 def read_project(data: Event) -> ProjectRef:
     """The project an event is about, as ``/predict`` names it.
@@ -182,26 +204,37 @@ def read_project(data: Event) -> ProjectRef:
     :raises RequestError: the event names none.
     """
     project = data.get("project")
-    number = project.get("id") if isinstance(project, Mapping) else None
-    if not isinstance(project, Mapping) or not isinstance(number, int) or isinstance(number, bool):
+    number = read_id(project.get("id")) if isinstance(project, Mapping) else None
+    if not isinstance(project, Mapping) or number is None:
         raise RequestError("project", "the event names no project: project.id is missing")
     return ProjectRef(number, int(read_time(project.get("created_at"))))
 
 
-def _pairs(data: Event) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
-    """Each annotation with its task: one of each, or lists of them (``ANNOTATIONS_CREATED``)."""
+def _pairs(data: Event) -> list[Pair]:
+    """Each annotation with its task: one of each, or lists of them (``ANNOTATIONS_CREATED``).
+
+    :raises RequestError: there is no annotation, or none that has its task with it.
+    """
     annotations, tasks = _objects(data.get("annotation")), _objects(data.get("task"))
     if not annotations:
         raise RequestError("annotation", "the event holds no annotation")
-    by_id = {task.get("id"): task for task in tasks}
     if len(annotations) == len(tasks) == 1:
         return [(annotations[0], tasks[0])]
-    return [(each, by_id[_task_of(each)]) for each in annotations if _task_of(each) in by_id]
+    by_id = {number: task for task in tasks if (number := task_id(task)) is not None}
+    pairs = [(each, by_id[number]) for each in annotations if (number := _task_of(each)) in by_id]
+    if not pairs:
+        raise RequestError("task", "the event holds no task that its annotation belongs to")
+    return pairs
 
 
-def _task_of(annotation: Mapping[str, Any]) -> Any:
+def _task_of(annotation: Mapping[str, Any]) -> int | None:
     task = annotation.get("task")
-    return task.get("id") if isinstance(task, Mapping) else task
+    return task_id(task) if isinstance(task, Mapping) else read_id(task)
+
+
+def _is_persons(state: Annotation | Emptied) -> bool:
+    """Whether a person is behind it: what was accepted in bulk carries its prediction's regions."""
+    return isinstance(state, Emptied) or state.source.is_person
 
 
 def _objects(value: Any) -> list[Mapping[str, Any]]:
@@ -209,6 +242,8 @@ def _objects(value: Any) -> list[Mapping[str, Any]]:
     return [item for item in values if isinstance(item, Mapping)]
 
 
-def _ids(data: Event, *names: str) -> list[int]:
-    found = [item for name in names for item in _objects(data.get(name))]
-    return [item["id"] for item in found if isinstance(item.get("id"), int)]
+def _ids(data: Event, name: str) -> list[int]:
+    """:raises RequestError: there is no list under ``name``."""
+    if not isinstance(data.get(name), list):
+        raise RequestError(name, f"the event holds no list of {name}")
+    return [number for item in _objects(data[name]) if (number := read_id(item.get("id"))) is not None]

@@ -13,7 +13,7 @@ from prelabel.store.keys import ProjectRef
 from prelabel.store.projects import Projects, ProjectState
 from prelabel.studio.annotations import read_prompt, read_regions
 from prelabel.studio.label_config import parse_label_config
-from prelabel.studio.predictions import Item, batch_item, interactive_item
+from prelabel.studio.predictions import Item, batch_item, interactive_item, message_item
 from prelabel.studio.tickets import task_id
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,8 @@ class Service:
         settings = self._settings
         deadline_s = settings.predict_deadline_single if len(tasks) == 1 else settings.predict_deadline
         withheld = self._withheld(project, tasks)
-        outcomes = self._labeler.label_tasks(project, tasks, withheld=withheld, deadline_s=deadline_s)
+        left_s = started + deadline_s - time.monotonic()
+        outcomes = self._labeler.label_tasks(project, tasks, withheld=withheld, deadline_s=left_s)
         self._keep(project, tasks, outcomes)
         _log_outcomes(project, outcomes, time.monotonic() - started)
         return [_item(outcome, project) for outcome in outcomes]
@@ -85,6 +86,14 @@ class Service:
         )
         _log_outcomes(project, outcomes)
         return interactive_item(outcomes[0], project.config, prompt, project.version)
+
+    def decline(self, label_config: str, tasks: Sequence[Any], context: Mapping[str, Any] | None) -> list[Item]:
+        """The answer while too many predictions are being made: nothing, so that Label Studio may ask again."""
+        log.warning("%d tasks are not answered: too many predictions at once (THREADS)", len(tasks))
+        if context is None:
+            return [{} for _ in tasks]
+        config = parse_label_config(label_config, self._settings.prompt_prefix)
+        return [message_item(config, "No answer: too much is going on at the moment; try again.")]
 
     def _withheld(self, project: Project, tasks: Sequence[Any]) -> set[int]:
         numbers = [task_id(task) for task in tasks if isinstance(task, Mapping)]

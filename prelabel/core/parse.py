@@ -1,25 +1,26 @@
 """An LLM's reply to one answer per ticket, or the reason why there is none.
 
 Replies are never trusted to follow the schema: servers ignore it, models wrap JSON in prose or are cut off. What cannot
-be read for a ticket is told from what was read and means no label; ``service`` decides which tickets go again.
+be read for a ticket is told from what was read and means no label; ``asking`` decides which tickets go again.
 """
 
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from typing import Any
 
 from prelabel.core.match import match_label
-from prelabel.core.schema import COMMENT, CONFIDENCE, NO_LABEL, answer_keys
+from prelabel.core.schema import COMMENT, CONFIDENCE, answer_keys, no_label_id
 from prelabel.core.types import Abstained, Choices, Labeled
 
 Answer = Labeled | Abstained
 
 MOST_OPENINGS = 50
-"""Brackets at which JSON is looked for in a reply, so that a reply of nothing but brackets costs little."""
+LONGEST_REPLY = 100_000
+"""Brackets at which JSON is looked for, and characters in which: no reply may cost more than it is worth."""
 UNSTATED_CONFIDENCE = 0.5
 """The score of an answer whose confidence is missing or no number."""
 
@@ -79,7 +80,7 @@ def _chosen(value: object, question: Choices) -> tuple[str, ...] | None:
     written = value if isinstance(value, list) else [value]
     if not all(isinstance(name, str | int) for name in written):
         return None
-    names = [str(name) for name in written if str(name).strip() != NO_LABEL or match_label(NO_LABEL, question)]
+    names = [str(name) for name in written if str(name).strip() != no_label_id(question.labels)]
     found = [match_label(name, question) for name in names]
     if None in found or (len(set(found)) > 1 and not question.multiple):
         return None
@@ -93,11 +94,13 @@ def _items(value: object, count: int) -> list[dict[str, Any]]:
         value = inner if isinstance(inner, list) else [value]
     items = [item for item in value if isinstance(item, dict) and item] if isinstance(value, list) else []
     if count == 1 and len(items) == 1:
-        return [{"id": 1, **items[0]}]
+        return [{**items[0], "id": 1}]
     return items
 
 
 def _number(value: object) -> int:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     try:
         return int(str(value))
     except ValueError:
@@ -105,10 +108,25 @@ def _number(value: object) -> int:
 
 
 def _read_items(reply: str, count: int) -> list[dict[str, Any]]:
-    """The answer objects of the first JSON value in ``reply`` that holds any."""
-    decoder = json.JSONDecoder()
+    """The answer objects in ``reply``: of the last JSON value with ``answers``, else of the first that has any."""
+    values = [_unwrapped(value) for value in _json_values(reply[:LONGEST_REPLY])]
+    named = [value for value in values if isinstance(value, dict) and isinstance(value.get("answers"), list)]
+    candidates = (_items(value, count) for value in (*reversed(named), *values))
+    return next((items for items in candidates if items), [])
+
+
+def _json_values(reply: str) -> Iterator[object]:
+    """Every JSON object and array that stands in ``reply``, those within another left out."""
+    decoder, end = json.JSONDecoder(), 0
     for opening in islice(re.finditer(r"[{\[]", reply), MOST_OPENINGS):
-        with suppress(ValueError, RecursionError):
-            if items := _items(decoder.raw_decode(reply, opening.start())[0], count):
-                return items
-    return []
+        if opening.start() >= end:
+            with suppress(ValueError, RecursionError):
+                value, end = decoder.raw_decode(reply, opening.start())
+                yield value
+
+
+def _unwrapped(value: object) -> object:
+    """The object with ``answers`` that a careless model has put into another, else ``value`` itself."""
+    if isinstance(value, dict) and "answers" not in value:
+        return next((inner for inner in value.values() if isinstance(inner, dict) and "answers" in inner), value)
+    return value

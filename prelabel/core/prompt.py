@@ -17,13 +17,13 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
 
-from prelabel.core.schema import NO_LABEL, answer_keys, label_ids
+from prelabel.core.schema import answer_keys, label_ids, no_label_id
 from prelabel.core.types import Choices, Example, Ticket
 
 INSTRUCTIONS_VERSION = "classify_v1"
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
-_FENCE = re.compile(r"<(?=/?(?:tickets|examples)\b)", re.IGNORECASE)
+_FENCE = re.compile(r"<(?=/?(?:tickets|examples|data)\b)", re.IGNORECASE)
 _UNSAFE = re.compile("[\x85\u2028\u2029\ud800-\udfff]")
 """What JSON may hold as it is, but that ends a line for some readers, or is half a character and cannot be sent."""
 
@@ -48,7 +48,7 @@ def build_messages(
 
     :param prompt: the project's own instructions, may be empty.
     :param template: a text with the placeholders ``{prompt}``, ``{labels}``, ``{text}`` and any field of the task,
-        which takes the place of ``prompt``. One with any of :func:`ticket_fields` takes one ticket a request.
+        which takes the place of ``prompt``. One with any :func:`ticket_fields` takes one ticket a request.
     """
     labels = render_labels(questions)
     system = f"{read_instructions()}\n\n{labels}"
@@ -62,9 +62,10 @@ def build_messages(
     return Message("system", system), Message("user", "\n\n".join(filter(None, (shown, user))))
 
 
-def ticket_fields(template: str) -> set[str]:
-    """The placeholders that are filled differently for each ticket: ``text``, and fields of its task."""
-    return set(_PLACEHOLDER.findall(template)) - {"labels", "prompt"}
+def ticket_fields(template: str, tickets: Sequence[Ticket]) -> set[str]:
+    """The placeholders that name fields of the tickets' tasks, and so are filled differently for each of them."""
+    named = set(_PLACEHOLDER.findall(template)) - {"labels", "prompt", "text"}
+    return {name for name in named if any(name in ticket.fields for ticket in tickets)}
 
 
 def render_labels(questions: Sequence[Choices]) -> str:
@@ -83,7 +84,7 @@ def _render_question(key: str, question: Choices) -> str:
     if question.multiple:
         otherwise = "" if question.required else "; an empty list if none fits"
     else:
-        otherwise = f'; "{NO_LABEL}" if none fits'
+        otherwise = f'; "{no_label_id(question.labels)}" if none fits'
     lines = [f'Labels of "{question.name}" (in "{key}": {rule}{otherwise}):']
     for label_id, label in label_ids(question.labels).items():
         text = " ".join(label.text.split())
@@ -96,7 +97,7 @@ def _example(example: Example, questions: Sequence[Choices]) -> dict[str, Any]:
     for key, question in answer_keys(questions).items():
         chosen = set(example.labels.get(question.name, ()))
         ids = [label_id for label_id, label in label_ids(question.labels).items() if label.value in chosen]
-        shown[key] = ids if question.multiple else (ids or [NO_LABEL])[0]
+        shown[key] = ids if question.multiple else (ids or [no_label_id(question.labels)])[0]
     return shown
 
 
@@ -117,6 +118,6 @@ def _fill(template: str, fields: Mapping[str, str], *, labels: str, prompt: str,
         name = match[1]
         if name in ours:
             return ours[name]
-        return to_data(fields[name]) if name in fields else match[0]
+        return f"<data>{to_data(fields[name])}</data>" if name in fields else match[0]
 
     return _PLACEHOLDER.sub(replacement, template)

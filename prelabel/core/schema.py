@@ -12,8 +12,6 @@ from typing import Any
 
 from prelabel.core.types import Choices, Label
 
-NO_LABEL = "none"
-"""The id by which the LLM says that no label of a single choice fits."""
 CONFIDENCE = "confidence"
 COMMENT = "comment"
 
@@ -28,6 +26,12 @@ def label_ids(labels: Sequence[Label]) -> dict[str, Label]:
     numbers = [str(number) for number in range(1, len(labels) + 1)]
     prefix = next(prefix for prefix in _prefixes() if names.isdisjoint(prefix.casefold() + n for n in numbers))
     return {prefix + number: label for number, label in zip(numbers, labels, strict=True)}
+
+
+def no_label_id(labels: Sequence[Label]) -> str:
+    """The id by which the LLM says that no label of a single choice fits: "none", unless a label is called so."""
+    names = {name.strip().casefold() for label in labels for name in (label.value, label.text, *label.aliases)}
+    return next(name for name in _no_label_names() if name not in names)
 
 
 def answer_keys(questions: Sequence[Choices]) -> dict[str, Choices]:
@@ -55,11 +59,16 @@ def _prefixes() -> Iterator[str]:
     yield from (f"id{'_' * length}" for length in count(1))
 
 
+def _no_label_names() -> Iterator[str]:
+    yield from ("none", "no_label")
+    yield from (f"no_label_{number}" for number in count(2))
+
+
 def _labels_schema(question: Choices) -> dict[str, Any]:
     ids = list(label_ids(question.labels))
     if question.multiple:
         return {"type": "array", "items": {"type": "string", "enum": ids}}
-    return {"type": "string", "enum": [*ids, NO_LABEL]}
+    return {"type": "string", "enum": [*ids, no_label_id(question.labels)]}
 
 
 def _strict(properties: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,10 @@ is tried again with growing random pauses, what would be refused again is not.
 
 import asyncio
 import logging
+import re
+import time
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,11 +19,17 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, sto
 
 from prelabel.config import Settings
 from prelabel.core.prompt import Message
-from prelabel.errors import LLMError, LLMRefusesContent, LLMRefusesRequest, LLMUnavailable
+from prelabel.errors import LLMError, LLMRefusesContent, LLMRefusesForm, LLMRefusesRequest, LLMUnavailable
 
 log = logging.getLogger(__name__)
 
-_CONTENT_CODES = {"content_filter", "content_policy_violation", "context_length_exceeded", "string_above_max_length"}
+_CONTENT_CODES = frozenset(
+    {"content_filter", "content_policy_violation", "context_length_exceeded", "string_above_max_length"}
+    | {"exceed_context_size_error", "invalid_prompt"}
+)
+_CODE = re.compile(r"[\w.-]{1,60}")
+_LOGGED_EVERY_S = 10.0
+EMPTY = "the LLM's reply is empty"
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 20.0
 
 
@@ -38,6 +47,8 @@ class ChatReply:
 
     text: str
     problem: str = ""
+    is_final: bool = True
+    """Whether asking again about the same would not help."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
@@ -85,10 +96,10 @@ class Endpoint:
 class ChatClient:
     """A model at an endpoint; used on the loop that its connections belong to.
 
-    :param slots: as many requests as it has are in flight at once, over all clients that share it.
+    :param slots: each is held while a request is in flight; clients that share them share how many there may be.
     """
 
-    def __init__(self, client: openai.AsyncOpenAI, settings: Settings, slots: asyncio.Semaphore) -> None:
+    def __init__(self, client: openai.AsyncOpenAI, settings: Settings, slots: Sequence[asyncio.Semaphore]) -> None:
         self._client = client
         self._settings = settings
         self._slots = slots
@@ -105,7 +116,9 @@ class ChatClient:
 
     async def _attempt(self, request: ChatRequest) -> ChatReply:
         settings = self._settings
-        async with self._slots:
+        async with AsyncExitStack() as held:
+            for slot in self._slots:
+                await held.enter_async_context(slot)
             try:
                 completion = await self._client.chat.completions.create(
                     model=settings.openai_model,
@@ -135,27 +148,31 @@ def _read(completion: ChatCompletion) -> ChatReply:
     usage = completion.usage
     tokens = (usage.prompt_tokens or 0, usage.completion_tokens or 0) if usage else (0, 0)
     if not completion.choices:
-        return ChatReply("", "the LLM's reply is empty", *tokens)
+        return ChatReply("", EMPTY, False, *tokens)
     choice = completion.choices[0]
     content = choice.message.content if choice.message else None
+    if isinstance(content, list):  # some servers send a list of parts
+        content = "".join(part["text"] for part in content if isinstance(part, dict) and "text" in part)
     text = content if isinstance(content, str) else ""
     if choice.finish_reason == "content_filter" or (choice.message and choice.message.refusal):
-        return ChatReply("", "the LLM refused to answer", *tokens)
+        return ChatReply("", "the LLM refused to answer", True, *tokens)
     if choice.finish_reason == "length":
-        return ChatReply(text, "the LLM's reply was cut off", *tokens)
-    return ChatReply(text, "" if text.strip() else "the LLM's reply is empty", *tokens)
+        return ChatReply(text, "the LLM's reply was cut off", True, *tokens)
+    return ChatReply(text, "", True, *tokens) if text.strip() else ChatReply("", EMPTY, False, *tokens)
 
 
 def _translate(error: openai.OpenAIError, settings: Settings) -> LLMError:
-    """A vendor's error to ours. Its message is left out: servers repeat prompts and keys in it."""
+    """A vendor's error to ours. Its message is left out, and a code that is none: servers repeat prompts and keys."""
     if isinstance(error, openai.APITimeoutError):
         return LLMUnavailable(f"the LLM gave no answer within LLM_TIMEOUT={settings.llm_timeout:g} s")
     if isinstance(error, openai.APIConnectionError):
         return LLMUnavailable(f"the LLM's server cannot be reached ({type(error.__cause__).__name__})")
     if not isinstance(error, openai.APIStatusError):
         return LLMUnavailable(f"the LLM's server sent what is no answer ({type(error).__name__})")
-    status, code = error.status_code, error.code or error.type or "no code"
+    status, code = error.status_code, _word(error.code) or _word(error.type) or "no code"
     told = f"the LLM's server answered {status} ({code})"
+    if status == 403 and _is_moderated(error):
+        return LLMRefusesContent(told)
     if status in {401, 403}:
         return LLMRefusesRequest(f"{told}: check OPENAI_API_KEY and what it may use")
     if status == 402 or code == "insufficient_quota":
@@ -166,7 +183,17 @@ def _translate(error: openai.OpenAIError, settings: Settings) -> LLMError:
         return LLMUnavailable(told, retry_after_s=_retry_after_s(error))
     if status == 413 or code in _CONTENT_CODES:
         return LLMRefusesContent(told)
-    return LLMRefusesRequest(f"{told}{f', parameter {error.param}' if error.param else ''}")
+    return LLMRefusesForm(f"{told}{f', parameter {_word(error.param)}' if _word(error.param) else ''}")
+
+
+def _word(value: object) -> str:
+    """``value`` if it is a code or a name, else nothing."""
+    return str(value) if value is not None and _CODE.fullmatch(str(value)) else ""
+
+
+def _is_moderated(error: openai.APIStatusError) -> bool:
+    """OpenRouter answers 403 with ``metadata`` where a moderation model objects to the input (its documentation)."""
+    return isinstance(error.body, dict) and "metadata" in error.body
 
 
 def _retry_after_s(error: openai.APIStatusError) -> float:
@@ -186,5 +213,15 @@ def _pause(state: RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
     asked_s = error.retry_after_s if isinstance(error, LLMUnavailable) else 0.0
     pause_s = max(asked_s, _jittered(state))
-    log.warning("%s; trying again in %.1f s (try %d)", error, pause_s, state.attempt_number)
+    _tell(str(error), pause_s)
     return pause_s
+
+
+_told_at: dict[str, float] = {}
+
+
+def _tell(trouble: str, pause_s: float) -> None:
+    """Log what is being waited out, but not for each of a thousand requests."""
+    if time.monotonic() - _told_at.get(trouble, float("-inf")) > _LOGGED_EVERY_S:
+        _told_at[trouble] = time.monotonic()
+        log.warning("%s; trying again, now in %.1f s", trouble, pause_s)

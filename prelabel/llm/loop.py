@@ -30,14 +30,22 @@ class LLM:
         self._lock = threading.Lock()
         self._process: _Process | None = None
 
-    def run(self, settings: Settings, work: Callable[[ChatClient], Coroutine[Any, Any, T]], timeout_s: float) -> T:
+    def run(
+        self,
+        settings: Settings,
+        work: Callable[[ChatClient], Coroutine[Any, Any, T]],
+        timeout_s: float,
+        *,
+        is_awaited: bool = False,
+    ) -> T:
         """What ``work`` gives, called with the LLM that ``settings`` name.
 
+        :param is_awaited: somebody looks at the screen until it is there: it need not queue behind bulk work.
         :raises LLMRefusesRequest: none is configured.
         :raises TimeoutError: it took longer than ``timeout_s`` and was cancelled.
         """
         process = self._current()
-        future = asyncio.run_coroutine_threadsafe(process.start(settings, work), process.loop)
+        future = asyncio.run_coroutine_threadsafe(process.start(settings, work, is_awaited=is_awaited), process.loop)
         try:
             return future.result(timeout_s)
         except FutureTimeoutError:
@@ -59,21 +67,25 @@ class LLM:
 
 
 class _Process:
-    """What one process has of its own: loop, connections by endpoint, slots."""
+    """What one process has of its own: loop, connections by endpoint, slots, of which bulk work leaves an eighth."""
 
     def __init__(self, concurrency: int) -> None:
         self.pid = os.getpid()
         self.loop = asyncio.new_event_loop()
         self._connections: dict[Endpoint, openai.AsyncOpenAI] = {}
         self._slots = asyncio.Semaphore(concurrency)
+        self._bulk_slots = asyncio.Semaphore(max(1, concurrency - -(-concurrency // 8)))
         self._thread = threading.Thread(target=self.loop.run_forever, name="llm-loop", daemon=True)
         self._thread.start()
 
-    async def start(self, settings: Settings, work: Callable[[ChatClient], Coroutine[Any, Any, T]]) -> T:
+    async def start(
+        self, settings: Settings, work: Callable[[ChatClient], Coroutine[Any, Any, T]], *, is_awaited: bool
+    ) -> T:
         endpoint = Endpoint.of(settings)
         if endpoint not in self._connections:
             self._connections[endpoint] = endpoint.connect()
-        return await work(ChatClient(self._connections[endpoint], settings, self._slots))
+        slots = (self._slots,) if is_awaited else (self._bulk_slots, self._slots)
+        return await work(ChatClient(self._connections[endpoint], settings, slots))
 
     def close(self) -> None:
         for connection in self._connections.values():

@@ -5,7 +5,7 @@ document frequencies are counted along. Salton and Buckley, "Term-weighting appr
 (1988) for the weights: (1 + log tf) * (1 + log((1 + n) / (1 + df))), cosine.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,10 @@ from sklearn.feature_extraction.text import HashingVectorizer
 
 FEATURES = 2**18
 NGRAMS = (2, 4)
+LONGEST = 2000
+"""Characters of a text that count; what it is about shows in them."""
+CHUNK = 256
+"""Texts compared at a time: the product with all others is nearly dense."""
 
 
 class SimilarityIndex:
@@ -32,10 +36,17 @@ class SimilarityIndex:
 
     def put(self, key: int, text: str) -> None:
         """Add a text, or replace the one under ``key``."""
-        self.remove(key)
-        self._rows[key] = row = self._counts([text])
-        self._frequency[row.indices] += 1
-        self._prepared = None
+        self.put_all({key: text})
+
+    def put_all(self, texts: Mapping[int, str]) -> None:
+        """Add texts by their keys, or replace those that are there; many at once cost much less than one by one."""
+        for key in texts:
+            self.remove(key)
+        if texts:
+            counts = self._counts(list(texts.values()))
+            self._rows |= {key: counts[number] for number, key in enumerate(texts)}
+            np.add.at(self._frequency, counts.indices, 1)
+            self._prepared = None
 
     def remove(self, key: int) -> None:
         """Take a text out; an unknown key is fine."""
@@ -48,12 +59,13 @@ class SimilarityIndex:
         if not self._rows or not texts or count < 1:
             return [[] for _ in texts]
         keys, matrix = self._prepare()
-        similarities = (self._weighted(self._counts(texts)) @ matrix.T).tocsr()
         found = []
-        for number in range(len(texts)):
-            row = similarities[number]
-            best = np.argsort(-row.data, kind="stable")[:count]
-            found.append([(int(keys[row.indices[at]]), min(1.0, float(row.data[at]))) for at in best])
+        for start in range(0, len(texts), CHUNK):
+            similarities = (self._weighted(self._counts(texts[start : start + CHUNK])) @ matrix.T).tocsr()
+            for number in range(similarities.shape[0]):
+                row = similarities[number]
+                best = np.argsort(-row.data, kind="stable")[:count]
+                found.append([(int(keys[row.indices[at]]), min(1.0, float(row.data[at]))) for at in best])
         return found
 
     def _prepare(self) -> tuple[npt.NDArray[np.int64], sp.csr_matrix]:
@@ -63,7 +75,8 @@ class SimilarityIndex:
         return self._prepared
 
     def _counts(self, texts: Sequence[str]) -> sp.csr_matrix:
-        sendable = [text.encode("utf-8", "replace").decode() for text in texts]  # half characters cannot be hashed
+        # Half a character cannot be hashed.
+        sendable = [text[:LONGEST].encode("utf-8", "replace").decode() for text in texts]
         counts = self._hashed.transform(sendable).tocsr()
         counts.data = 1.0 + np.log(counts.data)
         return counts

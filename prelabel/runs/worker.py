@@ -7,7 +7,6 @@ import prelabel.runs.jobs  # noqa: F401 - loaded before the worker forks
 from prelabel.bootstrap import Services
 from prelabel.store import connection
 from prelabel.store.connection import reaching_redis
-from prelabel.store.jobs import QUEUE
 
 
 def work(services: Services, *, burst: bool = False) -> None:
@@ -15,7 +14,9 @@ def work(services: Services, *, burst: bool = False) -> None:
 
     :raises StoreUnavailable: Redis is away.
     """
-    client = connection.connect_queue(services.settings.redis_url)
+    client = connection.connect_queue(services.settings.redis_url, answer_timeout_s=None)
     with reaching_redis():
         client.ping()
-        Worker([QUEUE], connection=client, serializer=JSONSerializer).work(burst=burst, with_scheduler=True)
+        Worker([services.jobs.name], connection=client, serializer=JSONSerializer).work(
+            burst=burst, with_scheduler=True
+        )

@@ -1,5 +1,6 @@
 """Redis, met in one place: how it is reached, and its errors as ours."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,8 +11,12 @@ from redis.retry import Retry
 from prelabel.errors import StoreUnavailable
 
 CONNECT_TIMEOUT_S = 0.5
-ANSWER_TIMEOUT_S = 2.0
+ANSWER_TIMEOUT_S = 1.0
 """Short, since Label Studio itself waits three seconds for ``/setup`` and one for a webhook."""
+LEFT_ALONE_S = 5.0
+"""After a timeout Redis counts as away for this long, so that a request waits for it once and not at every step."""
+
+_away_until = 0.0
 
 
 def connect(url: str) -> redis.Redis:
@@ -21,20 +26,30 @@ def connect(url: str) -> redis.Redis:
         decode_responses=True,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         socket_timeout=ANSWER_TIMEOUT_S,
-        retry=Retry(NoBackoff(), 1),
+        # Once more, for a connection that went stale while it was idle; a timeout is not waited for twice.
+        retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
         health_check_interval=30,
     )
 
 
-def connect_queue(url: str) -> redis.Redis:
-    """A client as RQ needs it: replies stay bytes, and a worker may wait for a job as long as it likes."""
-    return redis.Redis.from_url(url, socket_connect_timeout=CONNECT_TIMEOUT_S)
+def connect_queue(url: str, answer_timeout_s: float | None = ANSWER_TIMEOUT_S) -> redis.Redis:
+    """A client as RQ needs it: replies stay bytes.
+
+    :param answer_timeout_s: None for a worker, which waits for jobs.
+    """
+    return redis.Redis.from_url(url, socket_connect_timeout=CONNECT_TIMEOUT_S, socket_timeout=answer_timeout_s)
 
 
 @contextmanager
 def reaching_redis() -> Iterator[None]:
     """:raises StoreUnavailable: Redis could not be reached, refused or did not answer in time."""
+    global _away_until  # noqa: PLW0603 - one Redis a process
+    if time.monotonic() < _away_until:
+        raise StoreUnavailable("Redis does not answer (REDIS_URL)")
     try:
         yield
+    except redis.TimeoutError as error:
+        _away_until = time.monotonic() + LEFT_ALONE_S
+        raise StoreUnavailable(f"Redis does not answer (REDIS_URL): {error}") from error
     except redis.RedisError as error:
         raise StoreUnavailable(f"Redis does not answer (REDIS_URL): {error}") from error

@@ -7,11 +7,11 @@ import redis
 from rq import Queue, Retry, Worker
 from rq.serializers import JSONSerializer
 
+from prelabel.errors import StoreUnavailable
 from prelabel.store.connection import reaching_redis
-from prelabel.store.keys import ProjectRef
+from prelabel.store.keys import Keys, ProjectRef
 from prelabel.store.projects import Projects
 
-QUEUE = "prelabel"
 PAUSES_S = [2, 5, 20, 60]
 """Before each further try of a job that failed, for instance because Label Studio was restarting."""
 TIMEOUT_S = 3600
@@ -24,9 +24,10 @@ class JobQueue:
     :param client: a connection of RQ's own kind, which must not decode replies.
     """
 
-    def __init__(self, client: redis.Redis, projects: Projects) -> None:
+    def __init__(self, client: redis.Redis, keys: Keys, projects: Projects) -> None:
+        self.name = f"prelabel:{keys.site}"
         self._client = client
-        self._queue = Queue(QUEUE, connection=client, serializer=JSONSerializer)
+        self._queue = Queue(self.name, connection=client, serializer=JSONSerializer)
         self._projects = projects
 
     def put(self, job: str, ref: ProjectRef, *arguments: str) -> None:
@@ -38,16 +39,20 @@ class JobQueue:
         """
         if not self._projects.claim_job(ref, job):
             return
-        with reaching_redis():
-            self._queue.enqueue(
-                f"prelabel.runs.jobs.{job}",
-                str(ref),
-                *arguments,
-                retry=Retry(max=len(PAUSES_S), interval=PAUSES_S),
-                job_timeout=RUN_TIMEOUT_S if job == "bulk" else TIMEOUT_S,
-                result_ttl=0,
-                failure_ttl=7 * 24 * 3600,
-            )
+        try:
+            with reaching_redis():
+                self._queue.enqueue(
+                    f"prelabel.runs.jobs.{job}",
+                    str(ref),
+                    *arguments,
+                    retry=Retry(max=len(PAUSES_S), interval=PAUSES_S),
+                    job_timeout=RUN_TIMEOUT_S if job == "bulk" else TIMEOUT_S,
+                    result_ttl=0,
+                    failure_ttl=7 * 24 * 3600,
+                )
+        except StoreUnavailable:
+            self._projects.release_job(ref, job)
+            raise
 
     def has_worker(self) -> bool:
         """Whether any worker takes jobs from this queue now."""

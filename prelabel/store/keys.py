@@ -18,6 +18,7 @@ key                                           type     holds
 ``prelabel:1:SITE:PROJECT:submissions``       hash     annotation id to the prompt version submitted with it
 ``prelabel:1:SITE:PROJECT:promotions``        list     prompt versions that were the project's, newest first
 ``prelabel:1:SITE:PROJECT:annotations``       hash     annotation id to what it says (JSON)
+``prelabel:1:SITE:PROJECT:deleted``           set      annotation ids that Label Studio has deleted
 ``prelabel:1:SITE:PROJECT:changes``           zset     annotation id by the revision that last touched it
 ``prelabel:1:SITE:PROJECT:task:ID``           set      annotation ids of a task
 ``prelabel:1:SITE:PROJECT:revision``          string   counts changes of annotations
@@ -69,7 +70,8 @@ class Keys:
 
     def __init__(self, studio_url: str) -> None:
         parts = urlsplit(studio_url)
-        self.site = f"{parts.netloc.lower()}{parts.path.rstrip('/')}" or "-"
+        host = parts.netloc.rpartition("@")[2].lower()  # a user and password in the address are nobody's business
+        self.site = f"{host}{parts.path.rstrip('/')}" or "-"
 
     @property
     def projects(self) -> str:

@@ -12,6 +12,8 @@ from prelabel.core.types import Prediction, Prompt
 from prelabel.store.connection import reaching_redis
 from prelabel.store.keys import Keys, ProjectRef
 
+VERSION_KEPT_S = 90 * 24 * 3600
+"""How long the count of a version's predictions is kept after the last of them."""
 LIVE_S = 120
 """Seconds after ``/predict`` for which a bulk run leaves a task alone: Label Studio may still be storing the answer."""
 QUEUED_FOR_S = 600
@@ -40,25 +42,23 @@ class Projects:
     def __init__(self, client: redis.Redis, keys: Keys) -> None:
         self._redis = client
         self._keys = keys
-        self._created: dict[int, int] = {}
 
     def resolve(self, ref: ProjectRef) -> ProjectRef:
-        """``ref`` with the time its project was made, which is remembered for callers that do not know it."""
-        if ref.created and self._created.get(ref.id) == ref.created:
+        """``ref`` with the time its project was made, as it was last heard."""
+        if ref.created:
             return ref
         with reaching_redis():
-            if ref.created:
-                self._redis.hset(self._keys.projects, str(ref.id), ref.created)
-                self._created[ref.id] = ref.created
-                return ref
             return ProjectRef(ref.id, int(self._text(self._redis.hget(self._keys.projects, str(ref.id))) or 0))
 
     def state(self, ref: ProjectRef) -> ProjectState:
+        """The project now; the time it was made is remembered for callers that do not know it."""
         with reaching_redis():
             pipe = self._redis.pipeline(transaction=True)
             pipe.hgetall(self._keys.of(ref, "state"))
             pipe.hgetall(self._keys.of(ref, "settings"))
-            kept, settings = pipe.execute()
+            if ref.created:
+                pipe.hset(self._keys.projects, str(ref.id), ref.created)
+            kept, settings, *_ = pipe.execute()
             version = int(kept.get("prompt", 0))
             stored = self._text(self._redis.hget(self._keys.of(ref, "prompts"), str(version))) if version else ""
         prompt = Prompt(version, json.loads(stored)["text"]) if stored else None
@@ -94,7 +94,6 @@ class Projects:
             for key in self._redis.scan_iter(match=self._keys.pattern(project), count=1000):
                 removed += int(self._redis.delete(key))
             self._redis.hdel(self._keys.projects, str(project))
-        self._created.pop(project, None)
         return removed
 
     def begin_generation(self, ref: ProjectRef) -> int:
@@ -129,6 +128,7 @@ class Projects:
             pipe = self._redis.pipeline(transaction=False)
             pipe.hset(self._keys.of(ref, "predicted"), mapping=packed)
             pipe.pfadd(self._keys.of(ref, f"version:{version}"), *packed)
+            pipe.expire(self._keys.of(ref, f"version:{version}"), VERSION_KEPT_S)
             pipe.execute()
 
     def note_live(self, ref: ProjectRef, tasks: Iterable[int]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from prelabel.core.types import Abstained, Annotation, LabelSource, Prediction
 from prelabel.studio.label_config import LabelConfig
-from prelabel.studio.tickets import read_ticket
+from prelabel.studio.tickets import read_id, read_ticket
 
 
 def read_annotation(
@@ -28,10 +28,10 @@ def read_annotation(
     :param withheld: whether the task is one that people label without a suggestion.
     :param own_user: the id of the user whose token prelabel uses.
     """
-    number, task_number = annotation.get("id"), task.get("id")
+    number, task_number = read_id(annotation.get("id")), read_id(task.get("id"))
     regions = read_regions(annotation)
     labels = read_labels(regions, config)
-    if not isinstance(number, int) or not isinstance(task_number, int) or annotation.get("was_cancelled"):
+    if number is None or task_number is None or annotation.get("was_cancelled"):
         return None
     ticket = read_ticket(task, config)
     if not labels or isinstance(ticket, Abstained):
@@ -80,7 +80,7 @@ def read_prompt(regions: Sequence[Mapping[str, Any]], config: LabelConfig) -> st
             texts = value.get("text") if isinstance(value, Mapping) else None
             texts = [texts] if isinstance(texts, str) else texts
             if isinstance(texts, list) and texts and isinstance(texts[-1], str):
-                prompt = texts[-1].strip()
+                prompt = texts[-1].encode("utf-8", "replace").decode().strip()  # half a character cannot be stored
     return prompt
 
 
@@ -126,9 +126,10 @@ def _is_correction(
     regions: Sequence[Mapping[str, Any]], labels: Mapping[str, Sequence[str]], predicted: Prediction | None
 ) -> bool:
     """A changed region says so itself; where none does, the labels are compared with what had been predicted."""
-    if any(region.get("origin") == "prediction-changed" and region.get("from_name") in labels for region in regions):
+    origins = {region.get("origin") for region in regions if region.get("from_name") in labels}
+    if "prediction-changed" in origins:
         return True
-    if predicted is None:
+    if predicted is None or origins == {"prediction"}:
         return False
     said = {name: set(values) for name, values in predicted.labels.items() if values}
     return {name: set(values) for name, values in labels.items()} != said
@@ -137,4 +138,4 @@ def _is_correction(
 def _user(value: object) -> int | None:
     if isinstance(value, Mapping):
         value = value.get("id")
-    return value if isinstance(value, int) else None
+    return read_id(value)

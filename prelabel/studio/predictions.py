@@ -45,6 +45,8 @@ def interactive_item(outcome: Outcome, config: LabelConfig, prompt: str, model_v
     if isinstance(outcome, Labeled):
         regions = [_choices(config, name, values) for name, values in outcome.labels.items()]
         score = outcome.score
+    if isinstance(outcome, Abstained):  # what an earlier prompt had selected is not this one's answer
+        regions = [_choices(config, question.name, ()) for question in config.questions]
     if config.prompt_field:
         regions.append(_text(config.prompt_field, prompt))
     if config.response_field and (said := _said(outcome, config)):
@@ -52,10 +54,9 @@ def interactive_item(outcome: Outcome, config: LabelConfig, prompt: str, model_v
     return checked({"result": regions, "score": score, "model_version": model_version}, config)
 
 
-def message_item(config: LabelConfig | None, message: str) -> Item:
+def message_item(config: LabelConfig, message: str) -> Item:
     """An interactive reply that only says something, to the extent that the config has a place for it."""
-    field = config.response_field if config else None
-    return {"result": [_text(field, message)] if field and message else []}
+    return {"result": [_text(config.response_field, message)] if config.response_field else []}
 
 
 def checked(item: Item, config: LabelConfig) -> Item:

@@ -12,6 +12,7 @@ from prelabel.core.types import Abstained, Ticket
 from prelabel.studio.html_text import html_text
 from prelabel.studio.label_config import LabelConfig, Source
 
+LARGEST_ID = 2**63 - 1
 _VARIABLE = re.compile(r"\$(\w[\w.-]*)")
 
 
@@ -20,24 +21,24 @@ def read_ticket(task: Mapping[str, Any], config: LabelConfig) -> Ticket | Abstai
     data = task.get("data")
     if not isinstance(data, Mapping):
         return Abstained("the task has no data")
-    texts: dict[str, str] = {}
-    for source in config.sources.values():
-        text = _read_source(data, source)
-        if isinstance(text, Abstained):
-            return text
-        texts[source.name] = text
+    found = {source.name: _read_source(data, source) for source in config.sources.values()}
+    texts = {name: text for name, text in found.items() if isinstance(text, str)}
     if not any(texts.values()):
-        return Abstained("the ticket is empty")
+        return next((text for text in found.values() if isinstance(text, Abstained)), Abstained("the ticket is empty"))
     body = next(iter(texts.values()))
-    if len(texts) > 1:
-        body = "\n\n".join(f"[{name}]\n{text}" for name, text in texts.items())
+    if len(found) > 1:
+        body = "\n\n".join(f"[{name}]\n{text}" for name, text in texts.items() if text)
     return Ticket(task_id(task), body, {str(name): _plain(value) for name, value in data.items()})
 
 
 def task_id(task: Mapping[str, Any]) -> int | None:
     """The task's number in Label Studio, None where there is none (a file's row, a test call)."""
-    number = task.get("id")
-    return number if isinstance(number, int) and not isinstance(number, bool) else None
+    return read_id(task.get("id"))
+
+
+def read_id(value: object) -> int | None:
+    """``value`` as a number of Label Studio's (a task, an annotation, a user), None if it is none."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST_ID else None
 
 
 def _read_source(data: Mapping[str, Any], source: Source) -> str | Abstained:

@@ -38,7 +38,7 @@ def protocol(model_class: Callable[..., Model], work: Services) -> Blueprint:
     """
     views = Blueprint("protocol", __name__)
     auth = Auth(work.settings)
-    free = BoundedSemaphore(work.settings.threads - KEPT_FREE)
+    free = BoundedSemaphore(max(1, work.settings.threads - KEPT_FREE))
 
     @views.get("/")
     @views.get("/health")
@@ -65,7 +65,7 @@ def protocol(model_class: Callable[..., Model], work: Services) -> Blueprint:
         asked = read_predict(request)
         model = model_class(str(asked.project), asked.label_config, work)
         if not free.acquire(blocking=False):
-            return jsonify(results=[{} for _ in asked.tasks])
+            return jsonify(results=work.service.decline(asked.label_config, asked.tasks, asked.context))
         try:
             return jsonify(results=model.predict(asked.tasks, context=asked.context))
         finally:

@@ -75,6 +75,10 @@ def test_what_is_no_json_object_is_refused(
         {"action": "ANNOTATION_CREATED", "project": {"id": 7, "label_config": TICKETS}},
         {"action": "ANNOTATION_CREATED", "project": {"id": 7, "label_config": TICKETS}, "annotation": None, "task": {}},
         {"action": "ANNOTATION_CREATED", "project": {"id": 7, "label_config": None}, "annotation": {}, "task": {}},
+        {"action": "ANNOTATION_CREATED", "project": {"id": 7, "label_config": TICKETS}, "annotation": {"id": 1}},
+        {"action": "ANNOTATIONS_DELETED", "project": {"id": 7}},
+        {"action": "TASKS_DELETED", "project": {"id": 7}, "tasks": 5},
+        {"action": "TASKS_DELETED", "project": {"id": True}, "tasks": []},
     ],
 )
 def test_an_event_without_what_it_is_about_is_refused(backend: Backend, event: dict[str, Any]) -> None:
@@ -88,17 +92,19 @@ def test_an_event_without_what_it_is_about_is_refused(backend: Backend, event: d
     "data",
     [
         {"annotation": {}, "task": {}},
+        {"annotation": {"id": [1], "task": [2]}, "task": {"id": [3]}},
+        {"annotation": {"id": 2**63, "result": []}, "task": {"id": True}},
         {"annotation": {"id": 1, "result": "none"}, "task": {"id": 1}},
         {"annotation": {"id": "x", "result": [None, 5, {"value": 3}]}, "task": {"id": None, "data": 5}},
-        {"annotation": [{"id": 1, "task": {"id": 9}}], "task": []},
+        {"annotation": [{"id": 1, "task": {"id": 9}}, {"id": 2, "task": []}], "task": [{"id": 9}, {"id": []}]},
     ],
 )
 def test_an_odd_annotation_teaches_nothing(backend: Backend, data: dict[str, Any]) -> None:
     assert backend.event("ANNOTATIONS_CREATED", **data) == 201
 
 
-def test_an_unknown_event_is_ignored(backend: Backend) -> None:
-    assert backend.event("MOON_PHASE_CHANGED") == 201
+def test_events_that_teach_nothing_are_taken_and_unknown_ones_are_not(backend: Backend) -> None:
+    assert [backend.event("TASKS_CREATED", tasks=[]), backend.event("MOON_PHASE_CHANGED")] == [201, 400]
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,33 @@ def test_an_update_replaces_and_an_older_event_changes_nothing(backend: Backend)
     assert {number: found.labels for number, found in kept(backend).items()} == {1: {"intent": ("shipping",)}}
 
 
+def test_a_late_skip_does_not_take_a_newer_label_back(backend: Backend) -> None:
+    newest = annotation(1, "shipping", updated_at="2026-11-21T10:00:00Z")
+    backend.event("ANNOTATION_UPDATED", annotation=newest, task=task(1, "refund"))
+
+    backend.event("ANNOTATION_UPDATED", annotation=annotation(1, None, was_cancelled=True), task=task(1, "refund"))
+
+    assert kept(backend)[1].labels == {"intent": ("shipping",)}
+
+
+def test_what_was_deleted_does_not_come_back_with_a_late_event(backend: Backend) -> None:
+    backend.event("ANNOTATIONS_DELETED", annotations=[{"id": 1}])
+
+    backend.event("ANNOTATION_CREATED", annotation=annotation(1, "other"), task=task(1, "refund"))
+
+    assert kept(backend) == {}
+
+
+def test_a_late_event_does_not_promote_its_old_prompt(backend: Backend) -> None:
+    new = annotation(1, "other", updated_at="2026-11-21T10:00:00Z")
+    new["result"].append(prompt_region("the new one"))
+    backend.event("ANNOTATION_UPDATED", annotation=new, task=task(1, "ticket"))
+
+    submit(backend, 1, "the old one")
+
+    assert [record.text for record in backend.work.prompts.all(REF) if record.promoted] == ["the new one"]
+
+
 def test_a_hundred_concurrent_corrections_are_all_kept_once(backend: Backend) -> None:
     def correct(number: int) -> int:
         made = annotation(number % 100 + 1, "other")
@@ -130,6 +157,20 @@ def test_what_had_been_predicted_is_kept_with_a_correction(backend: Backend) -> 
     found = kept(backend)[1]
     assert (found.correction, found.predicted.labels) == (True, {"intent": ("refund",)})
     assert (found.predicted.version, found.predicted.score) == (item["model_version"], item["score"])
+
+
+def test_what_had_been_predicted_first_stays_with_the_annotation(backend: Backend, llm: FakeLLM) -> None:
+    backend.predict(task(1, "refund"))
+    made = annotation(1, "other", "prediction-changed", parent_prediction=1)
+    backend.event("ANNOTATION_CREATED", annotation=made, task=task(1, "refund"))
+    llm.answer = lambda text, asked: "other"
+    backend.predict(task(1, "refund"))
+
+    again = {**made, "ground_truth": True, "updated_at": "2026-11-21T12:00:00Z"}
+    backend.event("ANNOTATION_UPDATED", annotation=again, task=task(1, "refund"))
+
+    found = kept(backend)[1]
+    assert (found.ground_truth, found.correction, found.predicted.labels) == (True, True, {"intent": ("refund",)})
 
 
 def test_an_accepted_suggestion_is_no_correction(backend: Backend) -> None:

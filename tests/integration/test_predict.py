@@ -187,8 +187,8 @@ def test_a_template_with_a_task_field_asks_one_ticket_a_request(start: Start, ll
 
     contents = sorted(asked.messages[1]["content"] for asked in llm.history)
     assert [content.splitlines()[0] for content in contents] == [
-        'Mind the tier. Tier: "gold 1 {text}". {unknown}',
-        'Mind the tier. Tier: "gold 2 {text}". {unknown}',
+        'Mind the tier. Tier: <data>"gold 1 {text}"</data>. {unknown}',
+        'Mind the tier. Tier: <data>"gold 2 {text}"</data>. {unknown}',
     ]
 
 

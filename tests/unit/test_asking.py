@@ -250,7 +250,7 @@ def test_a_template_that_names_a_field_is_asked_ticket_by_ticket() -> None:
 
     assert outcomes == [LABELED] * 3
     assert [request.messages[1].content.splitlines()[0] for request in chat.requests] == [
-        f'About "subject {number}":' for number in range(3)
+        f'About <data>"subject {number}"</data>:' for number in range(3)
     ]
 
 

@@ -88,9 +88,9 @@ def test_a_key_or_an_address_is_openais_unless_another_provider_is_named(env: di
         ({"FEW_SHOT_EXAMPLES": "-1"}, "FEW_SHOT_EXAMPLES='-1': Input should be greater than or equal to 0"),
         ({"LLM_MAX_INPUT_TOKENS": "499"}, "LLM_MAX_INPUT_TOKENS='499': Input should be greater than or equal to 500"),
         ({"PORT": "70000"}, "PORT='70000': Input should be less than or equal to 65535"),
-        ({"THREADS": "8"}, "THREADS='8': Input should be greater than or equal to 9"),
+        ({"THREADS": "0"}, "THREADS='0': Input should be greater than or equal to 1"),
         ({"ALLOW_NO_AUTH": "maybe"}, "ALLOW_NO_AUTH='maybe': Input should be a valid boolean"),
-        ({"LOG_LEVEL": "verbose"}, "LOG_LEVEL='verbose': Input should be 'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
+        ({"LOG_LEVEL": "verbose"}, "LOG_LEVEL='VERBOSE': Input should be 'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
         ({"PROMPT_PROMOTION": "never"}, "PROMPT_PROMOTION='never': Input should be 'auto', 'submit' or 'manual'"),
         (
             {"OPENAI_PROVIDER": "azure", "AZURE_DEPLOYMENT_NAME": "d"},
@@ -170,6 +170,7 @@ AZURE = {
     [
         ({}, "https://api.openai.com/v1", "sk-main"),
         ({}, "https://elsewhere.test/v1", None),
+        ({}, "http://api.openai.com/v1", None),
         ({"OPENAI_BASE_URL": "http://gpu:8000/v1"}, "http://gpu:8000/v2", "sk-main"),
         ({"OPENAI_BASE_URL": "http://gpu:8000/v1"}, "http://gpu:9000/v1", None),
         ({"OPENAI_BASE_URL": "http://gpu:8000/v1"}, "https://api.openai.com/v1", None),
@@ -196,10 +197,36 @@ def test_the_default_prompt_is_a_text_or_a_files_text(tmp_path: Path) -> None:
     file = tmp_path / "prompt.txt"
     file.write_text("\nBe strict: é.\n", "utf-8")
 
-    texts = [str(file), "Be kind.", "x" * 5000, str(tmp_path), "a\0b", ""]
+    texts = [str(file), "Be kind.", "Yes/no only, please.", "x" * 5000, "a\0b", ""]
     read = [Settings.from_env({"DEFAULT_PROMPT": text}).default_prompt_text for text in texts]
 
-    assert read == ["Be strict: é.", "Be kind.", "x" * 5000, str(tmp_path), "a\0b", ""]
+    assert read == ["Be strict: é.", "Be kind.", "Yes/no only, please.", "x" * 5000, "a\0b", ""]
+
+
+@pytest.mark.parametrize("path", ["/nowhere/prompt.txt", "prompt.md", "./prompts/", "/"])
+def test_a_prompt_files_path_without_the_file_is_no_prompt(path: str) -> None:
+    with pytest.raises(SettingsError, match="^DEFAULT_PROMPT=.* is no file"):
+        Settings.from_env({"DEFAULT_PROMPT": path})
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"OPENAI_BASE_URL": "http://[::1"},
+        {"OPENAI_BASE_URL": "http://gpu:abc/v1"},
+        {"OPENAI_BASE_URL": "gpu:8000/v1"},
+        {"LABEL_STUDIO_URL": "localhost:8080"},
+        {"REDIS_URL": "localhost:6379"},
+    ],
+)
+def test_an_address_that_no_client_could_reach_is_refused(env: dict[str, str]) -> None:
+    with pytest.raises(SettingsError, match=f"^{next(iter(env))}="):
+        Settings.from_env(env)
+
+
+def test_a_key_with_a_curly_quote_is_refused_without_showing_it() -> None:
+    with pytest.raises(SettingsError, match="^OPENAI_API_KEY=[.]{3}: holds a character that no key has"):
+        Settings.from_env({"OPENAI_API_KEY": "\u201csk-123"})
 
 
 def test_a_prompt_file_that_is_no_text_is_told_with_its_variable(tmp_path: Path) -> None:

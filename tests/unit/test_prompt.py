@@ -178,7 +178,7 @@ def test_a_template_that_has_the_text_in_a_line_keeps_the_fence_whole() -> None:
 def test_a_template_without_the_text_is_followed_by_it() -> None:
     _, user = build_messages([INTENT], "", [ticket("hi", subject="a\nb")], template="Subject: {subject}")
 
-    assert user.content == 'Subject: "a\\nb"\n\n<tickets>\n{"id": 1, "text": "hi"}\n</tickets>'
+    assert user.content == 'Subject: <data>"a\\nb"</data>\n\n<tickets>\n{"id": 1, "text": "hi"}\n</tickets>'
 
 
 def test_a_template_stands_between_examples_and_what_it_asks() -> None:
@@ -204,7 +204,7 @@ def test_what_replaces_a_placeholder_is_not_looked_at_again() -> None:
     )
 
     prompt, field, _ = messages[1].content.split("\n\n")
-    assert (prompt, field) == ("{labels} {a}", '"{b}"')
+    assert (prompt, field) == ("{labels} {a}", '<data>"{b}"</data>')
     assert [item["text"] for item in read_fence(messages)] == ["{prompt} {b}"]
 
 
@@ -228,7 +228,12 @@ def test_a_template_is_filled_without_tickets_too() -> None:
 
 @pytest.mark.parametrize(
     ("template", "expected"),
-    [("", False), ("{prompt} {labels}", False), ('{"label": 1} {}', False), ("{prompt} {subject}", True)],
+    [
+        ("", False),
+        ("{prompt} {labels} {text} {other}", False),
+        ('{"label": 1} {}', False),
+        ("{prompt} {subject}", True),
+    ],
 )
 def test_a_template_that_names_a_field_differs_from_ticket_to_ticket(template: str, expected: bool) -> None:
-    assert bool(ticket_fields(template)) is expected
+    assert bool(ticket_fields(template, [ticket("hi", subject="a")])) is expected

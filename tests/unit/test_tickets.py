@@ -304,9 +304,10 @@ def test_several_texts_stand_under_their_names() -> None:
     config = about(f'<Text name="it" value="$text"/><HyperText name="reply" value="$reply"/>{second}')
 
     assert read(config, text="Hi", reply="<b>Ho</b>") == "[it]\nHi\n\n[reply]\nHo"
-    assert read(config, text="Hi", reply="") == "[it]\nHi\n\n[reply]\n"
+    assert read(config, text="Hi", reply="") == "[it]\nHi"
     assert why_not(config, text="", reply="") == "the ticket is empty"
-    assert why_not(config, text="Hi") == "the task's data has nothing at $reply"
+    assert read(config, text="Hi", reply=None) == "[it]\nHi"
+    assert why_not(config, text="") == "the task's data has nothing at $reply"
 
 
 @given(st.sampled_from([TEXT, HTML, CHAT]), JSON)
