@@ -19,7 +19,7 @@ In reading order, which is also the order of one ticket's way:
 ``learning``    what Label Studio's webhooks teach
 ``connecting``  projects that show up or whose version moved
 ``bootstrap``   builds everything once a process
-``runs``        what workers do
-``web``         HTTP: ``protocol`` (Label Studio's endpoints), ``auth``, ``ready``
-``cli``         the shell
+``runs``        what workers do: ``jobs``, ``bulk`` (a whole project), ``control`` (bulk runs from outside)
+``web``         HTTP: ``protocol`` (Label Studio's endpoints), ``api`` (ours), ``auth``, ``ready``
+``cli``         the shell, with ``cli_runs`` and ``shell``
 """
