@@ -94,7 +94,7 @@ def test_training_brings_back_what_was_missed_and_begins_a_generation(
     made = studio.annotate(task["id"], [{**value, "origin": "manual"}])
     ref = ref_of(studio, work, project)
     until(lambda: work.annotations.changes(ref).put)
-    work.annotations.delete(ref, [made["id"]])
+    work.annotations.drop(ref, [made["id"]])
     before = studio.project(project)["model_version"]
 
     [row] = studio.ml_backends(project)
