@@ -10,7 +10,7 @@ In reading order, which is also the order of one ticket's way:
                 and its API: ``client`` (with ``rows``, ``refusals``), ``connect`` (with ``wiring``)
 ``llm``         an LLM's server: ``chat`` (one request), ``loop`` (from threads to asyncio)
 ``store``       what is kept in Redis: ``keys`` (all of them), ``projects``, ``prompts``, ``annotations``, ``jobs``
-``quality``     statistics over reviewed tickets: ``similarity``
+``quality``     statistics over reviewed tickets: ``similarity``, ``weak_model``
 ``asking``      tickets to outcomes, several a request, within a deadline
 ``examples``    the reviewed tickets nearest to a new one
 ``versions``    the model version

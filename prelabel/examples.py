@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from prelabel.core.types import Annotation, Choices, Example, Ticket
 from prelabel.errors import StoreUnavailable
 from prelabel.quality.similarity import SimilarityIndex
+from prelabel.quality.weak_model import EmbeddedModel
 from prelabel.store.annotations import Annotations
 from prelabel.store.keys import ProjectRef
 
@@ -38,11 +39,22 @@ class Examples:
         with self._lock:
             reviewed = self._projects[ref]
         with reviewed.lock:
-            try:
-                reviewed.update(self._store, ref)
-            except StoreUnavailable as error:
-                log.warning("examples of project %s may be out of date: %s", ref.id, error)
+            self._update(reviewed, ref)
             return reviewed.nearest(questions, tickets, count)
+
+    def embedded(self, ref: ProjectRef, questions: Sequence[Choices]) -> EmbeddedModel:
+        """The embedded model, fitted to all reviewed tickets; fitted anew when there are others."""
+        with self._lock:
+            reviewed = self._projects[ref]
+        with reviewed.lock:
+            self._update(reviewed, ref)
+            return reviewed.embedded(tuple(questions))
+
+    def _update(self, reviewed: "_Reviewed", ref: ProjectRef) -> None:
+        try:
+            reviewed.update(self._store, ref)
+        except StoreUnavailable as error:
+            log.warning("examples of project %s may be out of date: %s", ref.id, error)
 
 
 class _Reviewed:
@@ -53,6 +65,7 @@ class _Reviewed:
         self._revision = 0
         self._annotations: dict[int, Annotation] = {}
         self._index = SimilarityIndex()
+        self._embedded: dict[tuple[int, tuple[Choices, ...]], EmbeddedModel] = {}
 
     def update(self, store: Annotations, ref: ProjectRef) -> None:
         changes = store.changes(ref, self._revision)
@@ -66,6 +79,13 @@ class _Reviewed:
         self._annotations |= {annotation.id: annotation for annotation in people}
         self._index.put_all({annotation.id: annotation.text for annotation in people})
         self._revision = changes.revision
+
+    def embedded(self, questions: tuple[Choices, ...]) -> EmbeddedModel:
+        key = self._revision, questions
+        if key not in self._embedded:
+            by_id = [self._annotations[number] for number in sorted(self._annotations)]
+            self._embedded = {key: EmbeddedModel(questions, self._choose(by_id, questions, None))}
+        return self._embedded[key]
 
     def nearest(self, questions: Sequence[Choices], tickets: Sequence[Ticket], count: int) -> list[list[Example]]:
         found = self._index.nearest([ticket.text for ticket in tickets], count * SPARE)

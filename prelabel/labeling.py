@@ -3,17 +3,19 @@
 task → ticket → examples → prompt → LLM → answer → outcome
 """
 
+import logging
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
 
 from prelabel.asking import Assignment, ask
 from prelabel.config import Settings
-from prelabel.core.types import Abstained, Choices, Example, Failed, Outcome, Ticket, Usage, Withheld
+from prelabel.core.types import Abstained, Choices, Example, Failed, Labeled, Outcome, Ticket, Usage, Withheld
 from prelabel.errors import LLMError, LLMRefusesRequest
 from prelabel.llm.loop import LLM
+from prelabel.quality.weak_model import ABOUT, EmbeddedModel
 from prelabel.store.keys import ProjectRef
 from prelabel.store.projects import ProjectState
 from prelabel.studio.label_config import LabelConfig
@@ -26,6 +28,9 @@ GRACE_S = 2.0
 """How much longer than its deadline asking may take before it is given up on as a whole."""
 
 
+log = logging.getLogger(__name__)
+
+
 class ExampleSource(Protocol):
     """Where reviewed tickets come from."""
 
@@ -33,6 +38,9 @@ class ExampleSource(Protocol):
         self, ref: ProjectRef, questions: Sequence[Choices], tickets: Sequence[Ticket], count: int
     ) -> list[list[Example]]:
         """For each ticket at most ``count`` examples, the nearest first; never the ticket's own task."""
+
+    def embedded(self, ref: ProjectRef, questions: Sequence[Choices]) -> EmbeddedModel:
+        """The embedded model, fitted to all reviewed tickets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +111,8 @@ class Labeler:
         if not tickets:
             return []
         settings = project.settings
+        if settings.openai_provider == "local":
+            return self._guess(project, tickets)
         assignment = Assignment(
             questions=project.config.questions,
             prompt=prompt,
@@ -120,6 +130,13 @@ class Labeler:
             return [Failed(str(error), fatal=isinstance(error, LLMRefusesRequest)) for _ in tickets]
         except TimeoutError:
             return [Failed("the LLM was not asked in time") for _ in tickets]
+
+    def _guess(self, project: Project, tickets: Sequence[Ticket]) -> list[Outcome]:
+        """What the embedded model says, which is no LLM and follows no prompt."""
+        log.info("project %s: %s", project.ref.id, ABOUT)
+        model = self._examples.embedded(project.ref, project.config.questions)
+        answers = model.label([ticket.text for ticket in tickets])
+        return [replace(answer, comment=ABOUT) if isinstance(answer, Labeled) else answer for answer in answers]
 
     def _nearest(self, project: Project, tickets: Sequence[Ticket], before: float) -> list[list[Example]]:
         """Each ticket's examples; none for tickets that come after ``before``, so that there is time left to ask."""

@@ -35,5 +35,6 @@ def model_version(settings: Settings, state: ProjectState, config: LabelConfig) 
         state.generation,
     ]
     digest = hashlib.sha256(json.dumps(depends_on).encode()).hexdigest()[:HASH_LENGTH]
-    model = re.sub(r"[^\w.]+", "-", settings.openai_model).strip("-")
+    name = "weak-model" if settings.openai_provider == "local" else settings.openai_model
+    model = re.sub(r"[^\w.]+", "-", name).strip("-")
     return f"{model}-p{state.prompt.version if state.prompt else 0}-g{state.generation}-{digest}"

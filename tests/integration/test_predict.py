@@ -151,11 +151,33 @@ def test_a_wrong_key_is_told_in_the_log_and_not_tried_again(
     assert "refund" not in caplog.text
 
 
-def test_no_llm_at_all_is_told_in_the_log(start: Start, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_an_llm_and_reviews_nothing_is_predicted_and_what_is_lacking_told(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
     items = start(OPENAI_API_KEY="", OPENAI_BASE_URL="").predict(task(1, "refund"))
 
     assert items == [{}]
-    assert "set OPENAI_API_KEY, or OPENAI_BASE_URL" in caplog.text
+    assert "the embedded model has too few reviewed tickets: for 'intent'" in caplog.text
+
+
+def test_without_an_llm_the_embedded_model_learns_from_the_reviews_and_says_that_it_is_none(
+    start: Start, llm: FakeLLM
+) -> None:
+    backend = start(OPENAI_API_KEY="", OPENAI_BASE_URL="")
+    texts = {"refund": "give me my money back, item {}", "shipping": "where is parcel {}, it has not arrived"}
+    for number in range(40):
+        label = ("refund", "shipping")[number % 2]
+        reviewed = task(number, texts[label].format(number))
+        backend.event("ANNOTATION_CREATED", annotation=annotation(number, label), task=reviewed)
+
+    items = backend.predict(task(100, "money back please"), task(101, "my parcel has not arrived yet"))
+    typed = backend.prompted("ALWAYS other", task(100, "money back please"))
+
+    assert [labels_of(item)["intent"] for item in items] == [["refund"], ["shipping"]]
+    assert all(0.5 < item["score"] <= 1 and item["model_version"].startswith("weak-model-p0-g1-") for item in items)
+    assert labels_of(typed) == {"intent": ["refund"]}
+    assert "no LLM and cannot follow a prompt" in str(typed["result"])
+    assert llm.history == []
 
 
 def test_a_slow_llm_costs_only_the_tickets_it_is_slow_about(start: Start, llm: FakeLLM) -> None:

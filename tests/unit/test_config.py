@@ -205,7 +205,7 @@ def test_the_default_prompt_is_a_text_or_a_files_text(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", ["/nowhere/prompt.txt", "prompt.md", "./prompts/", "/"])
 def test_a_prompt_files_path_without_the_file_is_no_prompt(path: str) -> None:
-    with pytest.raises(SettingsError, match="^DEFAULT_PROMPT=.* is no file"):
+    with pytest.raises(SettingsError, match=r"^DEFAULT_PROMPT=.* is no file"):
         Settings.from_env({"DEFAULT_PROMPT": path})
 
 
@@ -225,7 +225,7 @@ def test_an_address_that_no_client_could_reach_is_refused(env: dict[str, str]) -
 
 
 def test_a_key_with_a_curly_quote_is_refused_without_showing_it() -> None:
-    with pytest.raises(SettingsError, match="^OPENAI_API_KEY=[.]{3}: holds a character that no key has"):
+    with pytest.raises(SettingsError, match=r"^OPENAI_API_KEY=[.]{3}: holds a character that no key has"):
         Settings.from_env({"OPENAI_API_KEY": "\u201csk-123"})
 
 
