@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+import requests
 
 from prelabel.bootstrap import Services, build
 from prelabel.config import Settings
@@ -84,6 +85,28 @@ def test_a_hundred_concurrent_corrections_are_all_kept_once(
     kept = work.annotations.changes(ref).put
     assert sorted(annotation.task_id for annotation in kept) == sorted(tasks)
     assert work.annotations.changes(ref).revision == 100
+
+
+def test_a_hundred_events_at_once_are_all_kept_once(
+    studio: StudioApi, project: int, work: Services, backend: Backend
+) -> None:
+    """At our own door: Label Studio's server takes no hundred connections at once."""
+    told = studio.project(project)
+    region = {"from_name": "intent", "to_name": "text", "type": "choices", "value": {"choices": ["Other"]}}
+
+    def tell(number: int) -> int:
+        made = {"id": number, "result": [{**region, "origin": "manual"}], "updated_at": "2026-11-21T09:00:00Z"}
+        event = {"action": "ANNOTATION_CREATED", "project": told, "annotation": made}
+        event["task"] = {"id": number, "data": {"text": f"ticket {number}"}}
+        return requests.post(f"{backend.url}/webhook", json=event, auth=backend.auth, timeout=30).status_code
+
+    with ThreadPoolExecutor(100) as pool:
+        statuses = list(pool.map(tell, [*range(1, 101), *range(1, 101)]))
+
+    changes = work.annotations.changes(ref_of(studio, work, project))
+    assert statuses == [201] * 200
+    assert sorted(annotation.id for annotation in changes.put) == list(range(1, 101))
+    assert changes.revision == 100
 
 
 def test_training_brings_back_what_was_missed_and_begins_a_generation(
