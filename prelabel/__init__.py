@@ -21,5 +21,6 @@ In reading order, which is also the order of one ticket's way:
 ``bootstrap``   builds everything once a process
 ``runs``        what workers do: ``jobs``, ``bulk`` (a whole project), ``control`` (bulk runs from outside)
 ``web``         HTTP: ``protocol`` (Label Studio's endpoints), ``api`` (ours), ``auth``, ``ready``
+``files``       a file of tickets to Label Studio's import format: ``read``, ``reviews``, ``label``, ``command``
 ``cli``         the shell, with ``cli_runs`` and ``shell``
 """

@@ -12,6 +12,7 @@ import click
 from prelabel.bootstrap import Services, configure_logging, services
 from prelabel.cli_runs import COMMANDS as RUN_COMMANDS
 from prelabel.config import check_per_project
+from prelabel.files.command import file_command
 from prelabel.shell import json_option, project_option, told
 from prelabel.store.keys import ProjectRef
 
@@ -24,7 +25,7 @@ def main() -> None:
     """
 
 
-for command in RUN_COMMANDS:
+for command in (*RUN_COMMANDS, file_command):
     main.add_command(command)
 
 

@@ -88,8 +88,15 @@ class _Process:
         return await work(ChatClient(self._connections[endpoint], settings, slots))
 
     def close(self) -> None:
-        for connection in self._connections.values():
-            asyncio.run_coroutine_threadsafe(connection.close(), self.loop).result()
+        asyncio.run_coroutine_threadsafe(self._wind_up(), self.loop).result()
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join()
         self.loop.close()
+
+    async def _wind_up(self) -> None:
+        unfinished = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in unfinished:
+            task.cancel()
+        await asyncio.gather(*unfinished, return_exceptions=True)
+        for connection in self._connections.values():
+            await connection.close()

@@ -24,7 +24,7 @@ ORDER = [
     {"prelabel.connecting"},
     {"prelabel.bootstrap"},
     {"prelabel.runs", "prelabel.shell"},
-    {"prelabel.web", "prelabel.cli_runs", "model"},
+    {"prelabel.web", "prelabel.files", "prelabel.cli_runs", "model"},
     {"prelabel.cli", "_wsgi", "gunicorn.conf"},
     {"prelabel.__main__"},
 ]

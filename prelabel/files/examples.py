@@ -1,0 +1,64 @@
+"""A file's reviewed rows as what others are labelled by: an LLM's examples, or the embedded model's training set."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from functools import cached_property
+
+from prelabel.core.types import Choices, Example, Ticket
+from prelabel.labeling import Project
+from prelabel.quality.similarity import SimilarityIndex
+from prelabel.quality.weak_model import EmbeddedModel
+from prelabel.store.keys import ProjectRef
+from prelabel.versions import HASH_LENGTH
+
+log = logging.getLogger(__name__)
+
+
+class FileExamples:
+    """An :class:`prelabel.labeling.ExampleSource` that holds its examples itself. Not thread-safe."""
+
+    def __init__(self, questions: Sequence[Choices], examples: Sequence[Example]) -> None:
+        self._questions = questions
+        self._examples = examples
+        self._by_number = {example.task_id: example for example in examples}
+
+    def nearest(
+        self,
+        ref: ProjectRef,  # noqa: ARG002 - a file is one project
+        questions: Sequence[Choices],  # noqa: ARG002 - which asks the same all along
+        tickets: Sequence[Ticket],
+        count: int,
+    ) -> list[list[Example]]:
+        """For each ticket at most ``count`` examples, the nearest first."""
+        if not count:
+            return [[] for _ in tickets]
+        found = self._index.nearest([ticket.text for ticket in tickets], count)
+        return [[self._by_number[key] for key, _ in near] for near in found]
+
+    def embedded(self, ref: ProjectRef, questions: Sequence[Choices]) -> EmbeddedModel:  # noqa: ARG002 - as above
+        """The embedded model, fitted when it is first asked."""
+        return self._model
+
+    @cached_property
+    def _index(self) -> SimilarityIndex:
+        index = SimilarityIndex()
+        index.put_all({example.task_id: example.text for example in self._examples})
+        return index
+
+    @cached_property
+    def _model(self) -> EmbeddedModel:
+        model = EmbeddedModel(self._questions, self._examples)
+        if len(model.shortages) < len(self._questions):  # else every answer says so
+            for name, lack in model.shortages.items():
+                log.warning("%r gets no label: %s", name, lack)
+        return model
+
+
+def as_local(project: Project, examples: Sequence[Example]) -> Project:
+    """``project`` with a version of its own for every set of reviewed rows, since all of an answer rests on them."""
+    depends_on = [project.version, [asdict(example) for example in examples]]
+    digest = hashlib.sha256(json.dumps(depends_on).encode()).hexdigest()[:HASH_LENGTH]
+    return replace(project, version=f"weak-model-{len(examples)}-{digest}")
