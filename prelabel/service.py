@@ -57,9 +57,11 @@ class Service:
         settings = self._settings
         deadline_s = settings.predict_deadline_single if len(tasks) == 1 else settings.predict_deadline
         withheld = self._withheld(project, tasks)
+        self._note_live(project, tasks)
         left_s = started + deadline_s - time.monotonic()
         outcomes = self._labeler.label_tasks(project, tasks, withheld=withheld, deadline_s=left_s)
         self._keep(project, tasks, outcomes)
+        self._note_live(project, tasks)
         _log_outcomes(project, outcomes, time.monotonic() - started)
         return [_item(outcome, project) for outcome in outcomes]
 
@@ -103,6 +105,14 @@ class Service:
             log.warning("project %s: which tasks are withheld is not known: %s", project.ref.id, error)
             return set()
 
+    def _note_live(self, project: Project, tasks: Sequence[Any]) -> None:
+        """Have bulk runs leave these alone, while they are asked about and while Label Studio stores the answers."""
+        numbers = [task_id(task) for task in tasks if isinstance(task, Mapping)]
+        try:
+            self._projects.note_live(project.ref, [number for number in numbers if number is not None])
+        except StoreUnavailable as error:
+            log.warning("project %s: a bulk run may ask about the same tasks: %s", project.ref.id, error)
+
     def _keep(self, project: Project, tasks: Sequence[Any], outcomes: Sequence[Outcome]) -> None:
         said = {
             number: prediction
@@ -113,7 +123,6 @@ class Service:
         }
         try:
             self._projects.keep_predictions(project.ref, project.version, said)
-            self._projects.note_live(project.ref, said)
         except StoreUnavailable as error:
             log.warning("project %s: what was predicted is not kept: %s", project.ref.id, error)
 

@@ -217,11 +217,25 @@ class _Bulk:
         self._work.runs.update(self._run.id, total=self._handled)
 
     def _remove_surplus(self) -> None:
-        """Leave each task one prediction of this version.
+        """Leave each task one prediction of this version, also where ``/predict`` was asked about it meanwhile.
+
+        Label Studio may still be storing such an answer, so those tasks are looked at until it has, or is not going to.
+        """
+        settled: set[int] = set()
+        while True:
+            settled |= self._remove_present_surplus()
+            awaited = sorted(self._left_alone - settled)
+            if not self._work.projects.live(self._ref, awaited):
+                return
+            time.sleep(LIVE_PAUSE_S)
+
+    def _remove_present_surplus(self) -> set[int]:
+        """The tasks of which one was removed.
 
         The oldest is kept, which a person may be looking at; after predicting anew under the same version the newest.
         """
         kept: dict[int, int] = {}
+        settled: set[int] = set()
         again = not self._only_missing
         for row in self._studio.predictions(self._ref.id):
             if row.version != self._project.version:
@@ -231,6 +245,8 @@ class _Bulk:
                 kept[row.task_id] = row.id
             if surplus is not None:
                 self._studio.delete_prediction(surplus)
+                settled.add(row.task_id)
+        return settled
 
     def _keep_step(self) -> None:
         """Importing moves no version, and Label Studio shows the scores of the project's version only."""

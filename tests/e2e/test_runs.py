@@ -48,7 +48,7 @@ class RunsApi:
 
     def ended(self, run: str) -> dict[str, Any]:
         """The run, once it is over."""
-        return until(lambda: (found := self.call("GET", f"/runs/{run}"))["finished_at"] and found)
+        return until(lambda: (found := self.call("GET", f"/runs/{run}"))["finished_at"] and found, within_s=180)
 
     def close(self) -> None:
         self._session.close()
