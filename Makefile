@@ -5,10 +5,13 @@ BIN := $(VENV)/bin
 COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--override overrides.txt
 
-.PHONY: help test check e2e lint types format lock clean
+.PHONY: help run test check e2e lint types format lock clean
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z0-9]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+run: $(VENV)/ready  ## Label Studio, Redis, backend and worker on this machine, with a sample project
+	@$(BIN)/python -m deploy.stack
 
 test: $(VENV)/ready  ## unit and integration tests; brings its own Redis and LLM server
 	$(BIN)/python -m pytest tests/unit tests/integration
