@@ -19,7 +19,8 @@ In reading order, which is also the order of one ticket's way:
 ``learning``    what Label Studio's webhooks teach
 ``connecting``  projects that show up or whose version moved
 ``bootstrap``   builds everything once a process
-``runs``        what workers do: ``jobs``, ``bulk`` (a whole project), ``control`` (bulk runs from outside)
+``runs``        what workers do: ``jobs``, ``bulk`` (a whole project) with ``lease`` and ``stopping``, ``control``
+                (bulk runs from outside), ``worker``
 ``web``         HTTP: ``protocol`` (Label Studio's endpoints), ``api`` (ours), ``auth``, ``ready``
 ``files``       a file of tickets to Label Studio's import format: ``read``, ``reviews``, ``label``, ``command``
 ``cli``         the shell, with ``cli_runs`` and ``shell``

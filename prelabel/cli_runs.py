@@ -108,7 +108,7 @@ def _wait(work: Services, run_id: str, as_json: bool) -> None:
     """Show a run until it is over or paused."""
     found = work.runs.get(run_id)
     if not work.jobs.has_worker():
-        click.echo("No worker is running, so the run waits: start one with 'prelabel worker'.", err=True)
+        click.echo("No worker is running, so the run waits: start one with 'python -m prelabel worker'.", err=True)
     hidden = as_json or not sys.stderr.isatty()
     with click.progressbar(length=0, label=f"run {run_id}", file=sys.stderr, show_pos=True, hidden=hidden) as bar:
         while found.state not in ENDED and found.state != "paused":

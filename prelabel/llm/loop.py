@@ -8,7 +8,6 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any, TypeVar
 
 import openai
@@ -48,9 +47,8 @@ class LLM:
         future = asyncio.run_coroutine_threadsafe(process.start(settings, work, is_awaited=is_awaited), process.loop)
         try:
             return future.result(timeout_s)
-        except FutureTimeoutError:
-            future.cancel()
-            raise
+        finally:
+            future.cancel()  # which is nothing if it is there
 
     def close(self) -> None:
         """Hang up, and end the loop; what still runs on it is left unfinished."""

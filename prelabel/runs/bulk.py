@@ -12,8 +12,10 @@ from typing import Any
 
 from prelabel.bootstrap import Services
 from prelabel.core.types import Abstained, Failed, Labeled, Outcome, Prediction, Usage
-from prelabel.errors import InvalidPrediction, PrelabelError
+from prelabel.errors import InvalidPrediction, PrelabelError, StoreUnavailable
 from prelabel.labeling import Project
+from prelabel.runs.lease import Lease, LeaseLost, leased
+from prelabel.runs.stopping import StopWanted, stopping
 from prelabel.store.keys import ProjectRef
 from prelabel.store.runs import ENDED, Run, now
 from prelabel.studio import connect
@@ -40,22 +42,38 @@ class Interrupted(Exception):
 
 
 def execute(work: Services, run_id: str) -> None:
-    """Do a run, or what is left of it. Whatever goes wrong ends it as failed, with the reason."""
-    run = work.runs.get(run_id)
-    if run.state in ENDED or run.state == "paused":
-        return
-    if not run.started_at:
-        work.runs.update(run_id, started_at=now())
-    work.runs.update(run_id, state="running")
-    try:
-        _Bulk(work, run).do()
-    except Interrupted as asked:
-        _interrupt(work, run_id, str(asked))
-    except PrelabelError as error:
-        log.warning("run %s failed: %s", run_id, error)
-        work.runs.end(run_id, "failed", f"{error}. Then: prelabel retry {run_id}")
-    else:
-        work.runs.end(run_id, "succeeded")
+    """Do a run, or what is left of it, unless another process is at it.
+
+    Whatever goes wrong ends it as failed, with the reason. Only where Redis is away, or the process is to stop, is the
+    run left as it is, for a worker to take up.
+    """
+    with leased(work.runs, run_id) as lease:
+        if lease is None:
+            log.info("run %s is being worked on elsewhere", run_id)
+            return
+        run = work.runs.get(run_id)
+        if run.state in ENDED or run.state == "paused":
+            return
+        if not run.started_at:
+            work.runs.update(run_id, started_at=now())
+        work.runs.update(run_id, state="running")
+        try:
+            _Bulk(work, run, lease).do()
+        except Interrupted as asked:
+            _interrupt(work, run_id, str(asked))
+        except StopWanted:
+            log.info("run %s goes back into the queue", run_id)
+            work.jobs.put("bulk", ProjectRef(run.options.project), run_id)
+        except (LeaseLost, StoreUnavailable) as reason:
+            log.warning("run %s is left to another worker: %r", run_id, reason)
+        except PrelabelError as error:
+            log.warning("run %s failed: %s", run_id, error)
+            work.runs.end(run_id, "failed", f"{error}. Then: python -m prelabel retry {run_id}")
+        except Exception:  # the last guard of the job: taken up again, it would fail again
+            log.exception("run %s failed", run_id)
+            work.runs.end(run_id, "failed", "prelabel itself failed; the worker's log says at what")
+        else:
+            work.runs.end(run_id, "succeeded")
 
 
 def _interrupt(work: Services, run_id: str, wanted: str) -> None:
@@ -68,9 +86,10 @@ def _interrupt(work: Services, run_id: str, wanted: str) -> None:
 class _Bulk:
     """One execution of a run."""
 
-    def __init__(self, work: Services, run: Run) -> None:
+    def __init__(self, work: Services, run: Run, lease: Lease) -> None:
         self._work = work
         self._run = run
+        self._lease = lease
         self._studio: StudioClient = work.studio()
         found = self._studio.project(run.options.project)
         self._ref = work.projects.resolve(ProjectRef(found.id, found.created_unix))
@@ -95,7 +114,7 @@ class _Bulk:
             while self._read_once():
                 self._write()
         finally:
-            self._write()
+            self._write()  # what is answered is not asked again
         self._count_deferred()
         self._remove_surplus()
         self._keep_step()
@@ -109,7 +128,7 @@ class _Bulk:
             self._label([task for task in tasks if task["id"] not in awaited])
         self._deferred |= awaited
         if awaited:
-            time.sleep(LIVE_PAUSE_S)
+            self._wait()
         return bool(awaited) or self._handled > handled
 
     def _pages(self) -> Iterator[list[dict[str, Any]]]:
@@ -138,6 +157,8 @@ class _Bulk:
 
     def _check(self) -> None:
         """Whether the run may go on as it began."""
+        stopping.require_none()
+        self._lease.require()
         if wanted := self._work.runs.get(self._run.id).wanted:
             raise Interrupted(wanted)
         if self._open(self._studio.project(self._ref.id).label_config).version != self._project.version:
@@ -152,9 +173,10 @@ class _Bulk:
         usage = Usage()
         numbers = [task["id"] for task in tasks]
         withheld = self._work.projects.withheld(self._ref, numbers)
-        outcomes = self._work.labeler.label_tasks(
-            self._project, tasks, deadline_s=PAGE_DEADLINE_S, withheld=withheld, usage=usage
-        )
+        with stopping.interruptible():
+            outcomes = self._work.labeler.label_tasks(
+                self._project, tasks, deadline_s=PAGE_DEADLINE_S, withheld=withheld, usage=usage
+            )
         failed = {number: out for number, out in zip(numbers, outcomes, strict=True) if isinstance(out, Failed)}
         fatal = next((failure for failure in failed.values() if failure.fatal), None)
         self._deferred -= set(numbers)
@@ -198,6 +220,7 @@ class _Bulk:
         rows, self._rows = self._rows, []
         if not rows:
             return
+        self._lease.require()
         try:
             created = self._studio.import_predictions(self._ref.id, rows)
         except PrelabelError:
@@ -227,7 +250,13 @@ class _Bulk:
             awaited = sorted(self._left_alone - settled)
             if not self._work.projects.live(self._ref, awaited):
                 return
+            self._wait()
+
+    def _wait(self) -> None:
+        """For Label Studio to store what ``/predict`` has answered."""
+        with stopping.interruptible():
             time.sleep(LIVE_PAUSE_S)
+        self._lease.require()
 
     def _remove_present_surplus(self) -> set[int]:
         """The tasks of which one was removed.

@@ -33,7 +33,7 @@ def cancel(work: Services, run_id: str) -> Run:
     :raises RequestError: it is over.
     """
     run = _ask(work, run_id, "cancel")
-    if run.state != "running":
+    if run.state != "running" or not work.runs.is_worked_on(run_id):
         work.runs.end(run_id, "canceled")
     return work.runs.get(run_id)
 
@@ -67,6 +67,18 @@ def retry(work: Services, run_id: str) -> Run:
     return work.runs.get(run_id)
 
 
+def take_up_abandoned(work: Services) -> list[str]:
+    """Queue the runs that nobody works on though they are not over; returns their ids.
+
+    Their worker was killed, or told to stop; or Redis lost its queue. Those that wait in the queue already do so once.
+    """
+    found = [run for run in work.runs.going() if run.state in {"queued", "running"}]
+    left = [run for run in found if not work.runs.is_worked_on(run.id)]
+    for run in left:
+        _queue(work, run)
+    return [run.id for run in left]
+
+
 def describe(work: Services, run: Run) -> dict[str, Any]:
     """A run as it is shown to programs. Unknown figures are null, never 0."""
     return {
@@ -92,10 +104,10 @@ def _ask(work: Services, run_id: str, wanted: str) -> Run:
     run = work.runs.get(run_id)
     if run.state in ENDED:
         raise RequestError("run_state", f"run {run_id} is over: {run.state}", 409)
-    if run.state == "queued" and wanted == "pause":
-        work.runs.update(run_id, state="paused")
-    elif run.state == "running":
+    if run.state == "running":
         work.runs.update(run_id, wanted=wanted)
+    if wanted == "pause" and not work.runs.is_worked_on(run_id):
+        work.runs.update(run_id, state="paused", wanted="")
     return work.runs.get(run_id)
 
 

@@ -11,6 +11,7 @@ key                                           type     holds
 ``prelabel:1:SITE:going``                     hash     project id to the id of the run it has going
 ``prelabel:1:SITE:run:ID``                    hash     a run: options, state, counts
 ``prelabel:1:SITE:run:ID:failed``             hash     task id to why it has no prediction
+``prelabel:1:SITE:run:ID:lease``              string   the token of the worker that is at it; expires
 ``prelabel:1:SITE:PROJECT:state``             hash     generation, prompt, title, backend_url
 ``prelabel:1:SITE:PROJECT:settings``          hash     the project's own settings, by name
 ``prelabel:1:SITE:PROJECT:prompts``           hash     prompt version to its text, author and time (JSON)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 import redis
+from redis.lock import Lock
 
 from prelabel.errors import RequestError
 from prelabel.store.connection import reaching_redis
@@ -16,6 +17,8 @@ from prelabel.store.keys import Keys
 State = Literal["queued", "running", "paused", "succeeded", "failed", "canceled"]
 ENDED: frozenset[State] = frozenset({"succeeded", "failed", "canceled"})
 COUNTERS = ("labeled", "abstained", "withheld", "failed", "skipped", "requests", "prompt_tokens", "completion_tokens")
+LEASE_S = 15.0
+"""For how long a worker may be silent before its run is another's."""
 SHOWN_TASKS = 10
 """How many tasks are named for each reason of failure."""
 
@@ -118,6 +121,21 @@ class Runs:
         found = [self.get(run_id) for run_id in ids]
         return [run for run in found if project is None or run.options.project == project]
 
+    def going(self) -> list[Run]:
+        """The runs that are not over, one of a project at most."""
+        with reaching_redis():
+            ids: Any = self._redis.hvals(self._keys.going)
+        return [self.get(run_id) for run_id in ids]
+
+    def lock(self, run_id: str) -> Lock:
+        """What a worker holds, and renews, while it is at the run; see ``runs.lease``."""
+        return Lock(self._redis, self._keys.run(run_id, "lease"), timeout=LEASE_S, sleep=0.2, thread_local=False)
+
+    def is_worked_on(self, run_id: str) -> bool:
+        """Whether a worker is at the run; one that has died counts for up to ``LEASE_S`` seconds."""
+        with reaching_redis():
+            return bool(self._redis.exists(self._keys.run(run_id, "lease")))
+
     def update(self, run_id: str, **values: str | int) -> None:
         """Set some of a run's fields; see :class:`Run`."""
         kept: dict[Any, Any] = values
@@ -186,7 +204,7 @@ class Runs:
         """Drop all runs of a project."""
         for run in self.all(project):
             with reaching_redis():
-                self._redis.delete(self._keys.run(run.id), self._keys.run(run.id, "failed"))
+                self._redis.delete(*(self._keys.run(run.id, *name) for name in ((), ("failed",), ("lease",))))
                 self._redis.zrem(self._keys.runs, run.id)
         with reaching_redis():
             self._redis.hdel(self._keys.going, str(project))

@@ -2,14 +2,16 @@
 
 import json
 import threading
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+import psutil
 import pytest
 import requests
 
-from prelabel.bootstrap import build
+from prelabel.bootstrap import Services, build
 from prelabel.config import Settings
 from prelabel.runs import control
 from prelabel.runs.bulk import execute
@@ -18,6 +20,7 @@ from tests.e2e.backend import Backend
 from tests.e2e.studio_api import StudioApi
 from tests.e2e.waiting import until
 from tests.fakes.llm_server import FakeLLM
+from tests.servers import redis_server, rq_worker
 
 CONFIG = """
 <View><Text name="text" value="$text"/>
@@ -230,3 +233,72 @@ def test_forgetting_a_project_leaves_no_key_of_it(project: int, runs: RunsApi, b
         backend.run("prompts", "list", "--project", str(project))
         == "No prompt was submitted yet; the default prompt is used.\n"
     )
+
+
+@pytest.fixture
+def apart(backend: Backend) -> Iterator[Mapping[str, str]]:
+    """Settings of a backend with a Redis of its own, so that only a test's own workers do its runs."""
+    with redis_server() as redis:
+        yield {**backend.env, "REDIS_URL": redis.url}
+
+
+@pytest.fixture
+def away(apart: Mapping[str, str]) -> Iterator[Services]:
+    work = build(Settings.from_env(apart))
+    yield work
+    work.close()
+
+
+def test_a_run_whose_worker_was_killed_is_gone_on_with_by_the_next(
+    studio: StudioApi, project: int, apart: Mapping[str, str], away: Services, llm: FakeLLM
+) -> None:
+    llm.latency_s = 0.5
+    run = control.start(away, RunOptions(project))
+    with rq_worker(apart) as worker:
+        until(lambda: llm.history)
+        for process in [*psutil.Process(worker.pid).children(recursive=True), psutil.Process(worker.pid)]:
+            process.kill()
+
+    with rq_worker(apart):
+        found = until(lambda: seen if (seen := away.runs.get(run.id)).finished_at else None, within_s=60)
+
+    assert (found.state, found.counts["labeled"], found.total) == ("succeeded", TASKS, TASKS)
+    assert predictions_per_task(studio, project) == {1: TASKS}
+
+
+def test_a_worker_that_is_stopped_ends_within_seconds_and_leaves_its_run_to_another(
+    studio: StudioApi, project: int, apart: Mapping[str, str], away: Services, llm: FakeLLM
+) -> None:
+    llm.latency_s = 5
+    run = control.start(away, RunOptions(project))
+    with rq_worker(apart) as worker:
+        until(lambda: llm.history)
+        begun = time.monotonic()
+        worker.process.process.terminate()
+        status = worker.process.process.wait(30)
+        taken_s = time.monotonic() - begun
+    left = away.runs.get(run.id)
+    llm.latency_s = 0
+
+    with rq_worker(apart):
+        found = until(lambda: seen if (seen := away.runs.get(run.id)).finished_at else None, within_s=60)
+
+    assert (status, left.state, found.state, found.counts["labeled"]) == (0, "running", "succeeded", TASKS)
+    assert taken_s < 10
+    assert predictions_per_task(studio, project) == {1: TASKS}
+
+
+def test_a_run_without_a_worker_can_be_paused_and_cancelled(
+    project: int, apart: Mapping[str, str], away: Services, llm: FakeLLM
+) -> None:
+    llm.latency_s = 5
+    run = control.start(away, RunOptions(project))
+    with rq_worker(apart) as worker:
+        until(lambda: llm.history)
+        worker.process.process.terminate()
+        worker.process.process.wait(30)
+
+    states = [ask(away, run.id).state for ask in (control.pause, control.resume, control.pause, control.cancel)]
+
+    assert states == ["paused", "queued", "paused", "canceled"]
+    assert control.start(away, RunOptions(project)).state == "queued"
