@@ -40,18 +40,21 @@ class Guess:
     """What one question's model says of a text."""
 
     labels: tuple[str, ...]
-    """Values in the config's order; empty only for a multiple choice that is not required."""
+    """Values in the config's order; empty only for a multiple choice for which reviewers have chosen nothing, too."""
     probability: float
 
 
 class WeakModel:
     """A classifier for one question; made by :meth:`fit`."""
 
-    def __init__(self, question: Choices, labels: Sequence[str], ngrams: TfidfVectorizer, weights: Floats) -> None:
-        self._question = question
+    def __init__(
+        self, labels: Sequence[str], ngrams: TfidfVectorizer, weights: Floats, *, multiple: bool, may_be_empty: bool
+    ) -> None:
         self._labels = labels
         self._ngrams = ngrams
         self._weights = weights
+        self._multiple = multiple
+        self._may_be_empty = may_be_empty
 
     @classmethod
     def fit(cls, question: Choices, texts: Sequence[str], answers: Sequence[Collection[str]]) -> "WeakModel | None":
@@ -71,7 +74,8 @@ class WeakModel:
         ngrams = TfidfVectorizer(analyzer="char_wb", ngram_range=NGRAMS, sublinear_tf=True, max_features=MOST_NGRAMS)
         features = ngrams.fit_transform([text for text, _ in used])
         weights = [_weights(features, np.array([label in answer for _, answer in used])) for label in seen]
-        return cls(question, seen, ngrams, np.stack(weights))
+        may_be_empty = any(not answer for _, answer in used)
+        return cls(seen, ngrams, np.stack(weights), multiple=question.multiple, may_be_empty=may_be_empty)
 
     def guess(self, texts: Sequence[str]) -> list[Guess]:
         """For each text what the model takes to be most probable."""
@@ -80,7 +84,7 @@ class WeakModel:
         features = self._ngrams.transform([text[:LONGEST] for text in texts])
         logits = features @ self._weights[:, :-1].T + self._weights[:, -1]
         probabilities = 1.0 / (1.0 + np.exp(-np.clip(logits, -500, 500)))
-        choose = self._several if self._question.multiple else self._one
+        choose = self._several if self._multiple else self._one
         return [choose(row) for row in probabilities]
 
     def _one(self, probabilities: Floats) -> Guess:
@@ -89,7 +93,7 @@ class WeakModel:
 
     def _several(self, probabilities: Floats) -> Guess:
         chosen = probabilities > 0.5
-        if not chosen.any() and not _may_be_empty(self._question):
+        if not chosen.any() and not self._may_be_empty:
             chosen[np.argmax(probabilities)] = True
         probability = prod(np.where(chosen, probabilities, 1 - probabilities).tolist())
         return Guess(tuple(label for label, is_in in zip(self._labels, chosen, strict=True) if is_in), probability)

@@ -5,6 +5,7 @@ Only Label Studio's virtual environment is shared with the other tests, since it
 """
 
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -88,8 +89,8 @@ class Seen:
     listening: set[str]
     projects: dict[str, Any]
     """Title to the counts of tasks, annotations, ML backends, webhooks and tabs."""
-    predictions: list[dict[str, Any]]
-    """Of the tickets."""
+    predictions: dict[str, list[dict[str, Any]]]
+    """By title."""
 
     @classmethod
     def of(cls, newcomer: Newcomer, seconds: float) -> "Seen":
@@ -101,7 +102,7 @@ class Seen:
             seconds,
             {socket.laddr.ip for socket in sockets if socket.status == psutil.CONN_LISTEN},
             {title: _counts(studio, project) for title, project in found.items()},
-            studio.predictions(found[TICKETS]["id"]),
+            {title: studio.predictions(project["id"]) for title, project in found.items()},
         )
         studio.close()
         return seen
@@ -130,13 +131,14 @@ def first(newcomer: Newcomer) -> Seen:
 
 def test_the_first_start_shows_the_sample_reviewed_in_part_and_pre_labelled(first: Seen) -> None:
     with (REPOSITORY / "examples" / "tickets.csv").open(encoding="utf-8", newline="") as file:
-        tickets = list(csv.DictReader(file))
-    reviewed = [ticket for ticket in tickets if ticket["intent"]]
+        tickets = [bool(ticket["intent"]) for ticket in csv.DictReader(file)]
+    dialogues = json.loads((REPOSITORY / "examples" / "dialogues.json").read_text("utf-8"))
+    reviewed = {TICKETS: tickets, DIALOGUES: ["annotations" in dialogue for dialogue in dialogues]}
 
-    assert first.projects == {TICKETS: [len(tickets), len(reviewed), 1, 1, 2], DIALOGUES: [20, 0, 1, 1, 2]}
-    assert len({prediction["task"] for prediction in first.predictions}) == len(first.predictions) == len(tickets)
-    assert all(0 <= prediction["score"] <= 1 for prediction in first.predictions)
-    assert sum(bool(prediction["result"]) for prediction in first.predictions) > len(tickets) / 2
+    assert first.projects == {title: [len(tasks), sum(tasks), 1, 1, 2] for title, tasks in reviewed.items()}
+    for title, predictions in first.predictions.items():
+        assert len({prediction["task"] for prediction in predictions}) == len(predictions) == len(reviewed[title])
+        assert all(prediction["result"] and 0 <= prediction["score"] <= 1 for prediction in predictions)
 
 
 def test_nothing_listens_beyond_loopback_and_passwords_are_the_owners(first: Seen, newcomer: Newcomer) -> None:

@@ -10,7 +10,7 @@ WITHIN_S = 60.0
 LOOK_S = 0.1
 
 
-def until(holds: Callable[[], T], within_s: float = WITHIN_S) -> T:
+def until(holds: Callable[[], T | None], within_s: float = WITHIN_S) -> T:
     """What ``holds`` says once it is something."""
     end = time.monotonic() + within_s
     while not (found := holds()):

@@ -213,7 +213,7 @@ def test_refusals_and_cut_off_replies_look_as_openai_sends_them(llm: FakeLLM, cl
 
 
 def test_a_hundred_requests_are_answered_at_once(llm: FakeLLM, client: openai.OpenAI) -> None:
-    llm.latency_s = 0.5
+    llm.latency_s = 2
 
     with ThreadPoolExecutor(100) as pool:
         replies = list(pool.map(lambda n: ask(client, fence(f"refund {n}")), range(100)))

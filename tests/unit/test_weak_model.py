@@ -83,6 +83,13 @@ def test_that_no_label_fits_is_learned_where_that_is_an_answer() -> None:
     assert all(guess.labels for guess in must.guess(["", "zzz", *REFUND, *SHIPPING]))
 
 
+def test_where_reviewers_always_chose_something_so_does_the_model() -> None:
+    asked = question("refund", "shipping", multiple=True)
+    model = fitted(asked, (REFUND, ["refund"]), (SHIPPING, ["shipping"]))
+
+    assert all(guess.labels for guess in model.guess(["", "zzz", "qqq"]))
+
+
 def test_a_label_of_every_ticket_is_nearly_certain() -> None:
     model = fitted(question("ticket", "refund", multiple=True), (REFUND, ["ticket", "refund"]), (SHIPPING, ["ticket"]))
 
