@@ -25,13 +25,13 @@ class Backend:
     def auth(self) -> tuple[str, str]:
         return self.env["BASIC_AUTH_USER"], self.env["BASIC_AUTH_PASS"]
 
-    def run(self, *arguments: str) -> str:
-        """``python -m prelabel ...``; what it printed.
+    def run(self, *arguments: str, **settings: str) -> str:
+        """``python -m prelabel ...``, with some settings changed; what it printed.
 
         :raises AssertionError: it failed; the text holds all that it printed.
         """
         command = [sys.executable, "-m", "prelabel", *arguments]
-        env = {"PATH": os.environ["PATH"], **self.env}
+        env = {"PATH": os.environ["PATH"], **self.env, **settings}
         done = subprocess.run(command, env=env, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, f"{command} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
         return done.stdout
