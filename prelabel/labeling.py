@@ -27,7 +27,6 @@ EXAMPLES_CHUNK = 256
 GRACE_S = 2.0
 """How much longer than its deadline asking may take before it is given up on as a whole."""
 
-
 log = logging.getLogger(__name__)
 
 
@@ -73,6 +72,7 @@ class Labeler:
     def __init__(self, examples: ExampleSource, llm: LLM) -> None:
         self._examples = examples
         self._llm = llm
+        self._told_of: set[ProjectRef] = set()
 
     def label_tasks(
         self,
@@ -133,7 +133,9 @@ class Labeler:
 
     def _guess(self, project: Project, tickets: Sequence[Ticket]) -> list[Outcome]:
         """What the embedded model says, which is no LLM and follows no prompt."""
-        log.info("project %s: %s", project.ref.id, ABOUT)
+        if project.ref not in self._told_of:
+            self._told_of.add(project.ref)
+            log.warning("project %s: %s", project.ref.id, ABOUT)
         model = self._examples.embedded(project.ref, project.config.questions)
         answers = model.label([ticket.text for ticket in tickets])
         return [replace(answer, comment=ABOUT) if isinstance(answer, Labeled) else answer for answer in answers]

@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 import redis
 
@@ -11,8 +12,10 @@ from tests.servers import redis_server
 
 
 def pytest_configure() -> None:
-    """SIGTERM ends a session as Ctrl-C does, so that the servers it started end with it."""
+    """SIGTERM ends a session as Ctrl-C does, so that the servers it started end with it; properties are not timed."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    hypothesis.settings.register_profile("untimed", deadline=None)
+    hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
