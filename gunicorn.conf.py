@@ -4,6 +4,7 @@ Threads, since requests wait for LLMs most of their time; the application is loa
 its memory. A request may run for ``PREDICT_DEADLINE``; on a stop signal those in flight are let finish.
 """
 
+import os
 from typing import Any
 
 from prelabel.config import Settings
@@ -22,6 +23,9 @@ preload_app = True
 timeout = int(_settings.predict_deadline) + 30
 graceful_timeout = int(_settings.predict_deadline) + 5
 keepalive = 30
+# Where workers show that they live: in memory, so that neither a slow disk nor a read-only one is in the way.
+_MEMORY = "/dev/shm"  # noqa: S108 - gunicorn makes its own private files there
+worker_tmp_dir = _MEMORY if os.access(_MEMORY, os.W_OK) else None
 control_socket_disable = True  # nothing steers it, and it would want to write to HOME
 loglevel = _settings.log_level.lower()
 

@@ -181,6 +181,11 @@ class Settings(BaseModel):
         return (self.prelabel_url or f"http://localhost:{self.port}").rstrip("/")
 
     @property
+    def path(self) -> str:
+        """The path under which this backend is known outside, such as ``/prelabel``; empty for none."""
+        return urlsplit(self.address).path
+
+    @property
     def default_prompt_text(self) -> str:
         """The default prompt, read from its file where ``DEFAULT_PROMPT`` is a file's path."""
         try:

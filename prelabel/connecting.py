@@ -19,19 +19,28 @@ class Connecting:
     """What is to be done when a project shows up."""
 
     def __init__(self, settings: Settings, service: Service, jobs: Jobs) -> None:
+        self._address = settings.address if settings.prelabel_url else ""
         self._can_connect = bool(settings.label_studio_url and settings.label_studio_api_key)
         self._service = service
         self._jobs = jobs
 
-    def notice(self, ref: ProjectRef, label_config: str, backend_url: str) -> None:
-        """A project has called us at ``backend_url``; never raises for want of Redis, never waits for Label Studio."""
+    def notice(self, ref: ProjectRef, label_config: str, *, called_at: str) -> None:
+        """A project has called us; never raises for want of Redis, never waits for Label Studio.
+
+        :param called_at: our address as the request has it. Behind a reverse proxy that is often not the one that Label
+            Studio knows; ``PRELABEL_URL`` is, so both are looked for.
+        """
         if not self._can_connect:
             return
         try:
             project = self._service.open(ref, label_config)
             if not project.state.backend_url:
-                self._jobs.put("adopt", project.ref, backend_url.rstrip("/"))
+                self._jobs.put("adopt", project.ref, *self._addresses(called_at))
             elif project.state.title != project.version:
                 self._jobs.put("sync_title", project.ref)
         except StoreUnavailable as error:
             log.warning("project %s is left as it is connected: %s", ref.id, error)
+
+    def _addresses(self, called_at: str) -> list[str]:
+        """Where Label Studio may know us, the surest first."""
+        return list(dict.fromkeys(filter(None, (self._address, called_at.rstrip("/")))))

@@ -55,12 +55,15 @@ class LabelStudio:
 
 
 @contextmanager
-def redis_server() -> Iterator[Running]:
-    """An empty Redis without persistence."""
+def redis_server(options: Sequence[str] = ("--save", "")) -> Iterator[Running]:
+    """An empty Redis.
+
+    :param options: of its command line; by default it keeps nothing.
+    """
     port = free_port()
     url = f"redis://127.0.0.1:{port}/0"
     with _home("redis") as home:
-        command = [redis_binary(), "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--dir", str(home)]
+        command = [redis_binary(), "--bind", "127.0.0.1", "--port", str(port), *options, "--dir", str(home)]
         with _running(command, {}, home, url, lambda _: pings(url), within_s=10) as server:
             yield server
 

@@ -15,7 +15,7 @@ from prelabel.core.types import Abstained, Failed, Labeled, Outcome, Prediction,
 from prelabel.errors import InvalidPrediction, PrelabelError, StoreUnavailable
 from prelabel.labeling import Project
 from prelabel.runs.lease import Lease, LeaseLost, leased
-from prelabel.runs.stopping import StopWanted, stopping
+from prelabel.runs.stopping import stopping
 from prelabel.store.keys import ProjectRef
 from prelabel.store.runs import ENDED, Run, now
 from prelabel.studio import connect
@@ -44,8 +44,10 @@ class Interrupted(Exception):
 def execute(work: Services, run_id: str) -> None:
     """Do a run, or what is left of it, unless another process is at it.
 
-    Whatever goes wrong ends it as failed, with the reason. Only where Redis is away, or the process is to stop, is the
-    run left as it is, for a worker to take up.
+    Whatever goes wrong ends it as failed, with the reason; only where Redis is away is it left as it is, for a worker
+    to take up.
+
+    :raises StopWanted: the process is to stop; the run is left as it is, for the job is put back.
     """
     with leased(work.runs, run_id) as lease:
         if lease is None:
@@ -61,9 +63,6 @@ def execute(work: Services, run_id: str) -> None:
             _Bulk(work, run, lease).do()
         except Interrupted as asked:
             _interrupt(work, run_id, str(asked))
-        except StopWanted:
-            log.info("run %s goes back into the queue", run_id)
-            work.jobs.put("bulk", ProjectRef(run.options.project), run_id)
         except (LeaseLost, StoreUnavailable) as reason:
             log.warning("run %s is left to another worker: %r", run_id, reason)
         except PrelabelError as error:

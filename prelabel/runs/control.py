@@ -67,16 +67,14 @@ def retry(work: Services, run_id: str) -> Run:
     return work.runs.get(run_id)
 
 
-def take_up_abandoned(work: Services) -> list[str]:
-    """Queue the runs that nobody works on though they are not over; returns their ids.
+def take_up_abandoned(work: Services) -> None:
+    """Queue the runs that nobody works on though they are not over; one that waits in the queue does so once.
 
-    Their worker was killed, or told to stop; or Redis lost its queue. Those that wait in the queue already do so once.
+    Their worker was killed, or Redis has lost its queue.
     """
-    found = [run for run in work.runs.going() if run.state in {"queued", "running"}]
-    left = [run for run in found if not work.runs.is_worked_on(run.id)]
-    for run in left:
-        _queue(work, run)
-    return [run.id for run in left]
+    for run in work.runs.going():
+        if run.state in {"queued", "running"} and not work.runs.is_worked_on(run.id):
+            _queue(work, run)
 
 
 def describe(work: Services, run: Run) -> dict[str, Any]:

@@ -30,10 +30,10 @@ def sync_title(project: str) -> None:
     work.projects.set_connected(ref, title=version, backend_url=state.backend_url, own_user=studio.whoami())
 
 
-def adopt(project: str, backend_url: str) -> None:
-    """Put right how a project is connected that was added in Label Studio by hand."""
+def adopt(project: str, *backend_urls: str) -> None:
+    """Put right how a project is connected that was added in Label Studio by hand, at one of these addresses."""
     work, ref = _begin("adopt", project)
-    connect_project(work, ref, backend_url, adopt_only=True)
+    connect_project(work, ref, *backend_urls, adopt_only=True)
 
 
 def bulk(project: str, run_id: str) -> None:
@@ -43,10 +43,11 @@ def bulk(project: str, run_id: str) -> None:
 
 
 def connect_project(
-    work: Services, ref: ProjectRef, backend_url: str, *, adopt_only: bool = False
+    work: Services, ref: ProjectRef, *backend_urls: str, adopt_only: bool = False
 ) -> connect.Connection:
     """Make Label Studio's side of a connection right and remember it.
 
+    :param backend_urls: our address; of several, the first that the project has an ML backend at counts.
     :raises StudioError: Label Studio refused; the text says what to do.
     :raises LabelConfigError: the project's label config cannot be answered.
     """
@@ -54,6 +55,7 @@ def connect_project(
     version = work.service.open(ref, studio.project(ref.id).label_config).version
     work.projects.claim_job(ref, "adopt")  # Label Studio calls us meanwhile, which is not to start another
     try:
+        backend_url = connect.known_address(studio, ref.id, backend_urls)
         connection = connect.connect(
             studio, ref.id, backend_url=backend_url, title=version, settings=work.settings, adopt_only=adopt_only
         )

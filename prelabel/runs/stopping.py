@@ -1,7 +1,7 @@
 """A job that is told to stop: at once while it only waits, else at the next point where nothing is half done.
 
-RQ lets a job finish, however long it takes; a bulk run of hours is put back instead. The signal is ``SIGTERM``, which
-``worker`` passes on to the process that does the job.
+RQ lets a job finish, however long it takes. ``worker`` sends the process that does it ``SIGTERM``, and some seconds
+later again: most jobs are over by then, and what is left is broken off wherever it is.
 """
 
 import signal
@@ -20,6 +20,8 @@ class Stopping:
     def __init__(self) -> None:
         self._is_wanted = False
         self._may_interrupt = False
+        self.is_obeyed = False
+        """Whether a job was ended by it."""
 
     def listen(self) -> None:
         signal.signal(signal.SIGTERM, self._note)
@@ -27,7 +29,7 @@ class Stopping:
     def require_none(self) -> None:
         """:raises StopWanted: the process is to stop."""
         if self._is_wanted:
-            raise StopWanted
+            self._stop()
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
@@ -43,10 +45,14 @@ class Stopping:
             self._may_interrupt = False
 
     def _note(self, _signal: int, _frame: FrameType | None) -> None:
-        self._is_wanted = True
-        if self._may_interrupt:
-            self._may_interrupt = False
-            raise StopWanted
+        was_wanted, self._is_wanted = self._is_wanted, True
+        if was_wanted or self._may_interrupt:
+            self._stop()
+
+    def _stop(self) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # what the job holds to write, it writes on its way out
+        self.is_obeyed = True
+        raise StopWanted
 
 
 stopping = Stopping()

@@ -1,17 +1,21 @@
 """An RQ worker with what its jobs need already loaded, so that each forked work-horse starts at once.
 
-It ends within seconds of being told to, whatever it is doing, and takes up runs that another worker has left.
+RQ lets the job in hand finish when it is told to stop, which for a bulk run may be hours. Here a bulk run ends at once
+and other jobs have a few seconds; what is not over then is put back at the head of the queue. A worker with nothing
+else to do takes up runs that another has left without a word.
 """
 
 import logging
 import os
 import signal
-from contextlib import suppress
 from threading import Timer
+from types import FrameType
 from typing import Any
 
-from rq import Worker
+from rq import Queue, Worker
+from rq.job import Job
 from rq.serializers import JSONSerializer
+from rq.worker import WorkerStatus
 
 import prelabel.runs.jobs  # noqa: F401 - loaded before the worker forks
 from prelabel.bootstrap import Services
@@ -20,14 +24,17 @@ from prelabel.runs import control
 from prelabel.runs.stopping import stopping
 from prelabel.store import connection
 from prelabel.store.connection import reaching_redis
+from prelabel.store.workers import HEARTBEAT_S
 
 log = logging.getLogger(__name__)
 
-STOPPED_WITHIN_S = 8.0
-"""How long a job may take to stop before its process is killed; RQ then tries it again elsewhere."""
+FINISH_S = 5.0
+"""How long a job may go on after a stop signal; all but bulk runs and training are over by then."""
+LEAVE_S = 20.0
+"""How long it may take after that to write down what it has, before it is killed."""
 LOOK_S = 10
-"""Seconds between looks for abandoned runs while there is nothing else to do."""
-DEQUEUE_SHORTER_S = 15
+"""Between looks for abandoned runs, of a worker with nothing to do."""
+RQ_MARGIN_S = 15
 """RQ 2.12 waits for a job for its worker's time to live, less these seconds."""
 
 
@@ -39,45 +46,79 @@ def work(services: Services, *, burst: bool = False) -> None:
     client = connection.connect_queue(services.settings.redis_url, answer_timeout_s=None)
     with reaching_redis():
         client.ping()
-        _Worker(services, connection=client).work(burst=burst, with_scheduler=True)
-
-
-class _Worker(Worker):
-    def __init__(self, services: Services, **more: Any) -> None:
-        super().__init__(
+        StoppableWorker(
             [services.jobs.name],
+            services=services,
+            connection=client,
             serializer=JSONSerializer,
-            worker_ttl=LOOK_S + DEQUEUE_SHORTER_S,
+            worker_ttl=LOOK_S + RQ_MARGIN_S,
             maintenance_interval=LOOK_S,
-            **more,
-        )
+            job_monitoring_interval=HEARTBEAT_S,
+        ).work(burst=burst, with_scheduler=True)
+
+
+class StoppableWorker(Worker):
+    """Puts the job in hand back, with none of its tries used up, rather than wait for it or lose it.
+
+    Two processes run this: the worker, and forked from it for each job the work-horse.
+    """
+
+    def __init__(self, *arguments: Any, services: Services, **more: Any) -> None:
+        super().__init__(*arguments, **more)
         self._services = services
+        self._has_killed = False
 
     def run_maintenance_tasks(self) -> None:
-        """RQ's own at its start and every ``LOOK_S`` seconds, and ours."""
+        """RQ's own, at the start and every ``LOOK_S`` seconds; and runs that are nobody's."""
         super().run_maintenance_tasks()  # type: ignore[no-untyped-call]
         try:
-            for run in control.take_up_abandoned(self._services):
-                log.info("run %s has no worker: taken up", run)
+            control.take_up_abandoned(self._services)
         except PrelabelError as error:
             log.warning("abandoned runs were not looked for: %s", error)
 
+    def request_stop(self, signum: int, frame: FrameType | None) -> None:
+        """On the first stop signal."""
+        if self.get_state() == WorkerStatus.BUSY:
+            self._tell_horse()
+            for after_s, act in ((FINISH_S, self._tell_horse), (FINISH_S + LEAVE_S, self._kill_horse)):
+                timer = Timer(after_s, act)
+                timer.daemon = True
+                timer.start()
+        super().request_stop(signum, frame)  # type: ignore[no-untyped-call]
+
+    def request_force_stop(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002 - RQ's signature
+        """On a further one: waits no longer. The worker ends as soon as it has put the job back."""
+        self._kill_horse()
+
     def setup_work_horse_signals(self) -> None:
-        """In the process that does a job."""
         super().setup_work_horse_signals()  # type: ignore[no-untyped-call]
         stopping.listen()
 
-    def handle_warm_shutdown_request(self) -> None:
-        """Pass it on to the process that does the job, which RQ would let go on for as long as it takes."""
-        super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]
+    def handle_exception(self, job: Job, *exc_info: Any) -> Any:
+        return None if self._gives_back else super().handle_exception(job, *exc_info)
+
+    def handle_job_failure(
+        self, job: Job, queue: Queue, started_job_registry: Any = None, exc_string: str = ""
+    ) -> None:
+        if not self._gives_back:
+            super().handle_job_failure(job, queue, started_job_registry, exc_string)
+            return
+        queue.enqueue_job(job, at_front=True)  # first of all, so that whatever happens next it is not lost
+        with self.connection.pipeline() as pipeline:
+            self.cleanup_execution(job, pipeline=pipeline)
+            pipeline.execute()
+        log.info("job %s is put back, since the worker was told to stop", job.id)
+
+    @property
+    def _gives_back(self) -> bool:
+        """Whether the job in hand ended because the worker is to stop: seen by the work-horse, or by who killed it."""
+        return stopping.is_obeyed or self._has_killed
+
+    def _tell_horse(self) -> None:
         if self.horse_pid:
-            horse = os.getpgid(self.horse_pid)
-            os.killpg(horse, signal.SIGTERM)
-            killer = Timer(STOPPED_WITHIN_S, _kill, [horse])
-            killer.daemon = True
-            killer.start()
+            os.kill(self.horse_pid, signal.SIGTERM)
 
-
-def _kill(group: int) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(group, signal.SIGKILL)
+    def _kill_horse(self) -> None:
+        if self.horse_pid:
+            self._has_killed = True
+            self.kill_horse()

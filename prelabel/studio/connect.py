@@ -65,6 +65,14 @@ def connect(
     return Connection(backend.id, webhook_id, tuple(work.changes), wiring.warnings(project, found, backend))
 
 
+def known_address(client: Studio, project_id: int, addresses: Sequence[str]) -> str:
+    """Which of our ``addresses`` the project has an ML backend at; the first of them if it has none."""
+    if len(addresses) == 1:
+        return addresses[0]
+    rows = client.ml_backends(project_id)
+    return next((url for url in addresses if any(wiring.same_url(url, row.url) for row in rows)), addresses[0])
+
+
 def sync_title(client: Studio, project_id: int, *, backend_url: str, title: str, settings: Settings) -> tuple[str, ...]:
     """Move the ML backend's title and the project's version to a new ``model_version``; webhooks are not looked at.
 

@@ -7,6 +7,7 @@ from flask import Flask
 
 from prelabel.bootstrap import Services
 from prelabel.web.api import api
+from prelabel.web.path import UnderPath
 from prelabel.web.protocol import Model, protocol
 from prelabel.web.ready import readiness
 from prelabel.web.replies import answer_errors
@@ -25,4 +26,6 @@ def create_app(model_class: Callable[..., Model], work: Services) -> Flask:
     app.register_blueprint(api(work))
     app.register_blueprint(readiness(work))
     answer_errors(app)
+    if work.settings.path:
+        app.wsgi_app = UnderPath(app.wsgi_app, work.settings.path)  # type: ignore[method-assign] # Flask's documented way
     return app

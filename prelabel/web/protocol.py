@@ -51,7 +51,7 @@ def protocol(model_class: Callable[..., Model], work: Services) -> Blueprint:
         body = read_object(request)
         project, config = ProjectRef.parse(body.get("project")), read_config(body, "schema")
         version = model_class(str(project), config, work).model_version
-        work.connecting.notice(project, config, request.url_root)
+        work.connecting.notice(project, config, called_at=request.url_root)
         return jsonify(model_version=version)
 
     @views.get("/versions")

@@ -23,7 +23,7 @@ ORDER = [
     {"prelabel.learning"},
     {"prelabel.connecting"},
     {"prelabel.bootstrap"},
-    {"prelabel.runs", "prelabel.shell"},
+    {"prelabel.runs", "prelabel.shell", "prelabel.health"},
     {"prelabel.web", "prelabel.files", "prelabel.cli_runs", "model"},
     {"prelabel.cli", "_wsgi", "gunicorn.conf"},
     {"prelabel.__main__"},

@@ -12,7 +12,7 @@ from label_studio_sdk.core.parse_error import ParsingError
 
 from prelabel.config import Settings
 from prelabel.errors import StudioError
-from prelabel.studio.connect import Connection, connect, sync_title
+from prelabel.studio.connect import Connection, connect, known_address, sync_title
 from prelabel.studio.refusals import explain, translated
 from prelabel.studio.rows import BasicAuth, MLBackend, StudioProject, Webhook
 from prelabel.studio.wiring import ACTIONS, Plan, Wanted, plan_backend, plan_webhook, same_url
@@ -231,6 +231,20 @@ def test_an_ml_backend_that_is_refused_is_an_error() -> None:
 
     with pytest.raises(StudioError, match="health check failed"):
         Refusing().connect()
+
+
+@pytest.mark.parametrize(
+    ("stands_there", "known"),
+    [
+        ("http://backend:9090/", "http://backend:9090"),
+        ("https://tools.example.com/prelabel", "https://tools.example.com/prelabel"),
+        ("http://another:9090", "https://tools.example.com/prelabel"),
+    ],
+)
+def test_of_several_addresses_the_one_that_the_project_knows_counts(stands_there: str, known: str) -> None:
+    studio = FakeStudio([replace(BACKEND, url=stands_there)])
+
+    assert known_address(studio, 7, ["https://tools.example.com/prelabel", "http://backend:9090"]) == known
 
 
 def test_adopting_adds_no_ml_backend_but_completes_the_one_that_is_there() -> None:

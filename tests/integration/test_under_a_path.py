@@ -1,0 +1,85 @@
+"""The backend behind a reverse proxy, under a path of its own: whether the proxy takes the path off or not."""
+
+import pytest
+import requests
+from rq import Queue
+from rq.serializers import JSONSerializer
+
+from tests.fakes.llm_server import FakeLLM
+from tests.fakes.reverse_proxy import reverse_proxy
+from tests.integration.conftest import PROJECT, TICKETS, Start, task
+from tests.servers import free_port, gunicorn
+
+STUDIO = {"LABEL_STUDIO_URL": "https://tools.example.com/labels/", "LABEL_STUDIO_API_KEY": "a-token"}
+OUTSIDE = "https://tools.example.com/prelabel"
+
+
+def test_both_kinds_of_proxies_and_the_root_get_through(redis_url: str, llm: FakeLLM) -> None:
+    env = {
+        "PORT": str(free_port()),
+        "WORKERS": "1",
+        "OPENAI_API_KEY": llm.api_key,
+        "OPENAI_BASE_URL": llm.url,
+        "REDIS_URL": redis_url,
+        "PRELABEL_URL": f"{OUTSIDE}/",
+    }
+    body = {"project": PROJECT, "label_config": TICKETS, "schema": TICKETS, "tasks": [task(1, "refund")]}
+    with (
+        gunicorn(env) as server,
+        reverse_proxy(int(env["PORT"]), "/prelabel", strips=True) as stripping,
+        reverse_proxy(int(env["PORT"]), "/prelabel", strips=False) as keeping,
+        requests.Session() as http,
+    ):
+        http.trust_env = False
+        for url in (server.url, stripping, keeping):
+            assert http.get(f"{url}/health", timeout=5).json()["status"] == "UP"
+            assert http.get(url, timeout=5).json()["status"] == "UP"
+            assert http.post(f"{url}/setup", json=body, timeout=5).json()["model_version"]
+            assert http.post(f"{url}/predict", json=body, timeout=15).json()["results"][0]["score"] > 0
+            assert http.get(f"{url}/runs", timeout=5).json() == {"runs": []}
+            assert http.get(f"{url}/none", timeout=5).json()["error"]["type"] == "not_found"
+
+
+@pytest.mark.parametrize("asked", ["/prelabel/health", "/health", "/prelabel", "/"])
+def test_the_path_may_be_there_or_not(start: Start, asked: str) -> None:
+    reply = start(PRELABEL_URL=OUTSIDE).http.get(asked)
+
+    assert reply.status_code == 200
+
+
+@pytest.mark.parametrize("asked", ["/prelabelling/health", "/prelabel/prelabel/health", "/prelabel/prelabel"])
+def test_what_is_not_the_path_is_not_taken_off(start: Start, asked: str) -> None:
+    assert start(PRELABEL_URL=OUTSIDE).http.get(asked).status_code == 404
+
+
+def test_without_a_path_there_is_none(start: Start) -> None:
+    assert start(PRELABEL_URL="https://prelabel.example.com/").http.get("/prelabel/health").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("settings", "addresses"),
+    [
+        ({}, ["http://backend.internal:9090"]),
+        ({"PRELABEL_URL": f"{OUTSIDE}/"}, [OUTSIDE, "http://backend.internal:9090/prelabel"]),
+        ({"PRELABEL_URL": "http://backend.internal:9090"}, ["http://backend.internal:9090"]),
+    ],
+)
+def test_a_project_that_turns_up_is_looked_for_under_the_address_of_the_settings_first(
+    start: Start, settings: dict[str, str], addresses: list[str]
+) -> None:
+    """Behind a proxy the request names the backend as the proxy knows it, which need not be as Label Studio does."""
+    backend = start(**STUDIO, **settings)
+
+    body = {"project": PROJECT, "schema": TICKETS}
+    assert backend.http.post("/setup", json=body, base_url="http://backend.internal:9090").status_code == 200
+
+    queue = Queue("prelabel:tools.example.com/labels", connection=backend.work.jobs._client, serializer=JSONSerializer)
+    assert [job.args for job in queue.jobs] == [[PROJECT, *addresses]]
+
+
+def test_a_label_studio_under_a_path_has_keys_of_its_own(start: Start) -> None:
+    start(**STUDIO).event("ANNOTATION_CREATED", annotation={"id": 1, "result": []}, task=task(1, "x"))
+    other = start(**{**STUDIO, "LABEL_STUDIO_URL": "https://tools.example.com"})
+
+    kept = {str(key).split(":")[2] for key in other.work.redis.scan_iter("prelabel:1:*")}
+    assert kept == {"tools.example.com/labels"}
