@@ -44,15 +44,15 @@ class Services:
     learning: Learning
     connecting: Connecting
 
-    def studio(self) -> StudioClient:
+    def studio(self, timeout_s: float = 30) -> StudioClient:
         """A client of the Label Studio that this backend serves.
 
         :raises StudioError: the settings name none.
         """
         key = self.settings.label_studio_api_key
         if not self.settings.label_studio_url or key is None:
-            raise StudioError("Label Studio is not known: set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY")
-        return StudioClient(self.settings.label_studio_url, key.get_secret_value())
+            raise StudioError("Label Studio is not known", "set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY")
+        return StudioClient(self.settings.label_studio_url, key.get_secret_value(), timeout_s)
 
     def close(self) -> None:
         """Hang up on everything; for those who build services more than once a process."""

@@ -12,6 +12,7 @@ import click
 from prelabel.bootstrap import Services, configure_logging, services
 from prelabel.cli_runs import COMMANDS as RUN_COMMANDS
 from prelabel.config import check_per_project
+from prelabel.doctor.command import doctor
 from prelabel.files.command import file_command
 from prelabel.shell import json_option, project_option, told
 from prelabel.store.keys import ProjectRef
@@ -25,7 +26,7 @@ def main() -> None:
     """
 
 
-for command in (*RUN_COMMANDS, file_command):
+for command in (*RUN_COMMANDS, file_command, doctor):
     main.add_command(command)
 
 

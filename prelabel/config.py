@@ -132,11 +132,13 @@ class Settings(BaseModel):
         :param env: variables to read instead of the process's own.
         :raises SettingsError: a value is not allowed; the text names variable, value and what is allowed.
         """
+        return cls._checked(dict(cls.given(env)))
+
+    @classmethod
+    def given(cls, env: Mapping[str, str] | None = None) -> dict[str, str]:
+        """The variables among ``env``, or the process's own, that are set, without blanks around their values."""
         env = os.environ if env is None else env
-        given: dict[str, Any] = {
-            name: env[name].strip() for name in map(str.upper, cls.model_fields) if env.get(name, "").strip()
-        }
-        return cls._checked(given)
+        return {name: env[name].strip() for name in map(str.upper, cls.model_fields) if env.get(name, "").strip()}
 
     def with_overrides(self, overrides: Mapping[str, str]) -> Self:
         """These settings with a project's own over them.

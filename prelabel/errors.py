@@ -66,7 +66,17 @@ class LLMUnavailable(LLMError):
 
 
 class StudioError(PrelabelError):
-    """Label Studio refused or did not answer; the text says what to do."""
+    """Label Studio refused or did not answer; the text says what to do.
+
+    :param cure: what to do, where it stands apart from what happened.
+    :param status: the HTTP status of a refusal.
+    """
+
+    def __init__(self, message: str, cure: str = "", status: int | None = None) -> None:
+        super().__init__(f"{message}: {cure}" if cure else message)
+        self.message = message
+        self.cure = cure
+        self.status = status
 
 
 class InvalidPrediction(PrelabelError):

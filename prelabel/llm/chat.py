@@ -109,6 +109,7 @@ class ChatClient:
         attempts = AsyncRetrying(
             stop=stop_after_attempt(1 + self._settings.llm_max_retries),
             wait=_pause,
+            before_sleep=_tell,
             retry=retry_if_exception_type(LLMUnavailable),
             reraise=True,
         )
@@ -212,16 +213,15 @@ def _pause(state: RetryCallState) -> float:
     """Seconds until the next try: what the server asks for, but never less than a growing random pause."""
     error = state.outcome.exception() if state.outcome else None
     asked_s = error.retry_after_s if isinstance(error, LLMUnavailable) else 0.0
-    pause_s = max(asked_s, _jittered(state))
-    _tell(str(error), pause_s)
-    return pause_s
+    return max(asked_s, _jittered(state))
 
 
 _told_at: dict[str, float] = {}
 
 
-def _tell(trouble: str, pause_s: float) -> None:
+def _tell(state: RetryCallState) -> None:
     """Log what is being waited out, but not for each of a thousand requests."""
+    trouble = str(state.outcome.exception() if state.outcome else "")
     if time.monotonic() - _told_at.get(trouble, float("-inf")) > _LOGGED_EVERY_S:
         _told_at[trouble] = time.monotonic()
-        log.warning("%s; trying again, now in %.1f s", trouble, pause_s)
+        log.warning("%s; trying again, now in %.1f s", trouble, state.upcoming_sleep)

@@ -3,8 +3,13 @@
 A job is named by a function of ``runs.jobs`` and gets texts only, which RQ carries as JSON: nothing is pickled.
 """
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import redis
 from rq import Queue, Retry, Worker
+from rq.exceptions import NoSuchJobError
+from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from prelabel.errors import StoreUnavailable
@@ -16,6 +21,18 @@ PAUSES_S = [2, 5, 20, 60]
 """Before each further try of a job that failed, for instance because Label Studio was restarting."""
 TIMEOUT_S = 3600
 RUN_TIMEOUT_S = 7 * 24 * 3600
+QUEUE = "prelabel:"
+"""What the name of every queue begins with; the Label Studio that it serves follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class FailedJob:
+    """A job that was given up."""
+
+    name: str
+    """The function of ``runs.jobs``."""
+    reason: str
+    """The last line of its traceback."""
 
 
 class JobQueue:
@@ -25,7 +42,7 @@ class JobQueue:
     """
 
     def __init__(self, client: redis.Redis, keys: Keys, projects: Projects) -> None:
-        self.name = f"prelabel:{keys.site}"
+        self.name = f"{QUEUE}{keys.site}"
         self._client = client
         self._queue = Queue(self.name, connection=client, serializer=JSONSerializer)
         self._projects = projects
@@ -58,6 +75,29 @@ class JobQueue:
         """Whether any worker takes jobs from this queue now."""
         with reaching_redis():
             return bool(Worker.all(queue=self._queue))
+
+    def other_queues(self) -> set[str]:
+        """The addresses of other Label Studios, without their scheme, for which workers run here."""
+        with reaching_redis():
+            names = {name for worker in Worker.all(connection=self._client) for name in worker.queue_names()}
+        return {name.removeprefix(QUEUE) for name in names - {self.name} if name.startswith(QUEUE)}
+
+    def failed(self) -> list[FailedJob]:
+        """The jobs that were given up in the last week, the newest last."""
+        with reaching_redis():
+            return list(self._read_failed())
+
+    def _read_failed(self) -> Iterator[FailedJob]:
+        for job_id in self._queue.failed_job_registry.get_job_ids():
+            try:
+                job = Job.fetch(job_id, connection=self._client, serializer=JSONSerializer)
+            except NoSuchJobError:  # it has just expired
+                continue
+            result = job.latest_result()
+            lines = (result.exc_string or "").strip().splitlines() if result else []
+            yield FailedJob(
+                str(job.func_name).rpartition(".")[2], lines[-1].strip() if lines else "no traceback is kept"
+            )
 
     def close(self) -> None:
         """Hang up on Redis."""

@@ -105,8 +105,8 @@ class _Work:
         if not adopt_only:
             return self.add_backend()
         raise StudioError(
-            f"project {self.project_id} has no ML backend {self.wanted.url}: "
-            f"add it by 'python -m prelabel connect --project {self.project_id}'"
+            f"project {self.project_id} has no ML backend {self.wanted.url}",
+            f"add it by 'python -m prelabel connect --project {self.project_id}'",
         )
 
     def add_backend(self) -> MLBackend:

@@ -26,6 +26,13 @@ CREATE_ONE = (
 CURES = (
     (401, "legacy token", f"legacy token authentication is disabled in this Label Studio: {CREATE_ONE}"),
     (401, "wrong type", f"this is an access token, which lives five minutes and is no API key: {CREATE_ONE}"),
+    (401, "contain spaces", "set LABEL_STUDIO_API_KEY to the token alone, without 'Token' or 'Bearer' before it"),
+    (
+        401,
+        "were not provided",
+        "personal access tokens are switched off (switch them on at Organization > API Tokens Settings), "
+        "or a proxy in front of Label Studio drops the header Authorization",
+    ),
     (401, "", f"the token is unknown, expired or revoked: {CREATE_ONE}"),
     (
         403,
@@ -58,33 +65,34 @@ def translated(url: str, purpose: str) -> Iterator[None]:
     try:
         yield
     except ApiError as error:
-        refusal = explain(error.status_code, error.body, error.headers or {})
-        raise StudioError(f"Label Studio at {url} refused to {purpose} {refusal}") from error
+        said, cure = explain(error.status_code, error.body, error.headers or {})
+        told = f"Label Studio at {url} refused to {purpose} {said}"
+        raise StudioError(told, cure, error.status_code) from error
     except (UnicodeEncodeError, httpx.LocalProtocolError):  # unchained, since their texts quote the token
-        raise StudioError("LABEL_STUDIO_API_KEY has characters that no token has: copy it again") from None
+        raise StudioError("LABEL_STUDIO_API_KEY has characters that no token has", "copy it again") from None
     except httpx.TimeoutException as error:
         raise StudioError(
-            f"Label Studio at {url} did not {purpose} in time: it is overloaded, "
-            "or something between here and there holds the request back"
+            f"Label Studio at {url} did not {purpose} in time",
+            "it is overloaded, or something between here and there holds the request back",
         ) from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise StudioError(
-            f"Label Studio cannot be reached at {url!r} ({error}): "
-            "start it, or set LABEL_STUDIO_URL to an address that this machine can reach"
+            f"Label Studio cannot be reached at {url!r} ({error})",
+            "start it, or set LABEL_STUDIO_URL to an address that this machine can reach",
         ) from error
     except (ParsingError, ValidationError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise StudioError(f"Label Studio at {url} did not {purpose}: {NOT_LABEL_STUDIO}") from error
+        raise StudioError(f"Label Studio at {url} did not {purpose}", NOT_LABEL_STUDIO) from error
 
 
-def explain(status: int | None, body: object, headers: Mapping[str, str]) -> str:
-    """``(403: URL resolves to a reserved network address): start it with ...``."""
+def explain(status: int | None, body: object, headers: Mapping[str, str]) -> tuple[str, str]:
+    """What Label Studio said, ``(403: URL resolves to a reserved network address)``, and what to do, if it is known."""
     if location := headers.get("location"):
-        return f"and sends elsewhere: set LABEL_STUDIO_URL as in {location!r}"
+        return "and sends elsewhere", f"set LABEL_STUDIO_URL as in {location!r}"
     if not isinstance(body, dict):
-        return f"({status}): " + (BEHIND_A_PROXY if status in {502, 503, 504} else NOT_LABEL_STUDIO)
+        return f"({status})", BEHIND_A_PROXY if status in {502, 503, 504} else NOT_LABEL_STUDIO
     said = _said(body)
     cure = next((cure for known, pattern, cure in CURES if known == status and re.search(pattern, said)), "")
-    return f"({status}: {said})" + (f": {cure}" if cure else "")
+    return f"({status}: {said})", cure
 
 
 def _said(body: Mapping[str, Any]) -> str:

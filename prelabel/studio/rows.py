@@ -131,7 +131,7 @@ def given(name: str, value: T | None) -> T:
     :raises StudioError: it is missing, so something else answered.
     """
     if value is None:
-        raise StudioError(f"the answer has no {name!r}: {NOT_LABEL_STUDIO}")
+        raise StudioError(f"the answer has no {name!r}", NOT_LABEL_STUDIO)
     return value
 
 

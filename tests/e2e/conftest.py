@@ -3,6 +3,7 @@
 from collections.abc import Generator, Iterator
 
 import pytest
+import requests
 
 from tests.e2e.backend import Backend, running_backend
 from tests.e2e.browser import LabelingInterface, open_page
@@ -28,6 +29,20 @@ def studio(label_studio: LabelStudio) -> Iterator[StudioApi]:
     api = StudioApi(label_studio.url, label_studio.token)
     yield api
     api.close()
+
+
+@pytest.fixture
+def personal_token(studio: StudioApi, label_studio: LabelStudio) -> Iterator[str]:
+    """A personal access token, while legacy tokens are disabled as they are by default; ask for it last."""
+    allowed = {"api_tokens_enabled": True, "legacy_api_tokens_enabled": True}
+    token = str(studio.call("POST", "/api/token/")["token"])
+    studio.call("POST", "/api/jwt/settings", json={**allowed, "legacy_api_tokens_enabled": False})
+    yield token
+    with requests.Session() as session:
+        refreshed = session.post(f"{label_studio.url}/api/token/refresh/", json={"refresh": token}, timeout=30).json()
+        session.headers["Authorization"] = f"Bearer {refreshed['access']}"
+        session.post(f"{label_studio.url}/api/jwt/settings", json=allowed, timeout=30).raise_for_status()
+    studio.call("POST", "/api/token/blacklist/", json={"refresh": token})
 
 
 @pytest.fixture

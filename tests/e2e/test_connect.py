@@ -119,20 +119,6 @@ def project(studio: StudioApi) -> int:
     return studio.create_project("Connecting", CONFIG)
 
 
-@pytest.fixture
-def personal_token(studio: StudioApi, label_studio: LabelStudio) -> Iterator[str]:
-    """A personal access token, while legacy tokens are disabled as they are by default; ask for it last."""
-    allowed = {"api_tokens_enabled": True, "legacy_api_tokens_enabled": True}
-    token = str(studio.call("POST", "/api/token/")["token"])
-    studio.call("POST", "/api/jwt/settings", json={**allowed, "legacy_api_tokens_enabled": False})
-    yield token
-    with requests.Session() as session:
-        refreshed = session.post(f"{label_studio.url}/api/token/refresh/", json={"refresh": token}, timeout=30).json()
-        session.headers["Authorization"] = f"Bearer {refreshed['access']}"
-        session.post(f"{label_studio.url}/api/jwt/settings", json=allowed, timeout=30).raise_for_status()
-    studio.call("POST", "/api/token/blacklist/", json={"refresh": token})
-
-
 def _connect(client: StudioClient, project: int, stub: Stub, title: str = "v1", **more: Any) -> Connection:
     return connect(client, project, backend_url=stub.url, title=title, settings=_settings(stub), **more)
 

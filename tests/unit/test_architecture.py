@@ -16,6 +16,7 @@ MODULES = {
 ORDER = [
     {"prelabel", "prelabel.errors"},
     {"prelabel.config", "prelabel.core"},
+    {"prelabel.address"},
     {"prelabel.quality", "prelabel.studio", "prelabel.llm", "prelabel.store"},
     {"prelabel.asking", "prelabel.examples", "prelabel.versions"},
     {"prelabel.labeling"},
@@ -24,7 +25,7 @@ ORDER = [
     {"prelabel.connecting"},
     {"prelabel.bootstrap"},
     {"prelabel.runs", "prelabel.shell", "prelabel.health"},
-    {"prelabel.web", "prelabel.files", "prelabel.cli_runs", "model"},
+    {"prelabel.web", "prelabel.files", "prelabel.doctor", "prelabel.cli_runs", "model"},
     {"prelabel.cli", "_wsgi", "gunicorn.conf"},
     {"prelabel.__main__"},
 ]
@@ -37,6 +38,7 @@ HOMES = {
     "flask": ("prelabel.web", "_wsgi"),
     "werkzeug": ("prelabel.web", "_wsgi"),
     "label_studio_sdk": ("prelabel.studio.client", "prelabel.studio.rows", "prelabel.studio.refusals"),
+    "httpx": ("prelabel.address", "prelabel.studio.client", "prelabel.studio.refusals"),
     "label_studio_ml": ("model",),
     "sklearn": ("prelabel.quality",),
     "scipy": ("prelabel.quality",),
