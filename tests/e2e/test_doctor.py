@@ -12,6 +12,8 @@ from tests.e2e.backend import Backend
 from tests.e2e.studio_api import StudioApi
 from tests.servers import REPOSITORY, LabelStudio
 
+pytestmark = pytest.mark.usefixtures("llm")  # which answers again as usual, whatever tests before ordered
+
 CONFIG = """<View>
   <Text name="text" value="$text"/>
   <Choices name="intent" toName="text"><Choice value="Refund"/><Choice value="Other"/></Choices>

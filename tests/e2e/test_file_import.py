@@ -10,6 +10,8 @@ from tests.e2e.backend import Backend
 from tests.e2e.studio_api import StudioApi
 from tests.servers import REPOSITORY
 
+pytestmark = pytest.mark.usefixtures("llm")  # which answers again as usual, whatever tests before ordered
+
 EXAMPLES = REPOSITORY / "examples"
 
 

@@ -16,6 +16,8 @@ def test_a_setting_is_read_from_the_variable_of_its_name_in_capitals(monkeypatch
     monkeypatch.setenv("OPENAI_MODEL", "llama3")
     monkeypatch.setenv("LLM_TIMEOUT", "2.5")
     monkeypatch.setenv("openai_provider", "azure")
+    for others in ("OPENAI_PROVIDER", "OPENAI_API_KEY", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(others, raising=False)
 
     settings = Settings.from_env()
 
