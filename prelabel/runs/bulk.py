@@ -25,7 +25,7 @@ from prelabel.studio.predictions import batch_item
 log = logging.getLogger(__name__)
 
 PAGE = 500
-"""Tasks read, asked about and counted at a time; also how many are asked again if a worker dies."""
+"""Tasks read, asked about and counted at a time; what is not imported yet is asked again if a worker dies."""
 ROWS_PER_IMPORT = 2000
 """Predictions in one import: each call costs seconds in a large project (26 s for 10,000 in five, 102 s in twenty)."""
 PAGE_DEADLINE_S = 3600.0
@@ -35,6 +35,10 @@ LIVE_PAUSE_S = 2.0
 
 class Stopped(PrelabelError):
     """The run cannot go on; the text says why and what to do."""
+
+
+class Moved(Stopped):
+    """The project's version is another one by now, so that only a new run can go on."""
 
 
 class Interrupted(Exception):
@@ -59,6 +63,8 @@ def execute(work: Services, run_id: str) -> None:
         if not run.started_at:
             work.runs.update(run_id, started_at=now())
         work.runs.update(run_id, state="running")
+        work.runs.take_back_unwritten(run_id)
+        run = work.runs.get(run_id)
         try:
             _Bulk(work, run, lease).do()
         except Interrupted as asked:
@@ -67,7 +73,8 @@ def execute(work: Services, run_id: str) -> None:
             log.warning("run %s is left to another worker: %r", run_id, reason)
         except PrelabelError as error:
             log.warning("run %s failed: %s", run_id, error)
-            work.runs.end(run_id, "failed", f"{error}. Then: python -m prelabel retry {run_id}")
+            cure = "" if isinstance(error, Moved) else f". Then: python -m prelabel retry {run_id}"
+            work.runs.end(run_id, "failed", f"{error}{cure}")
         except Exception:  # the last guard of the job: taken up again, it would fail again
             log.exception("run %s failed", run_id)
             work.runs.end(run_id, "failed", "prelabel itself failed; the worker's log says at what")
@@ -96,7 +103,7 @@ class _Bulk:
             work.projects.begin_generation(self._ref)
         self._project = self._open(found.label_config)
         if run.model_version and run.model_version != self._project.version:
-            raise Stopped("the project's version has moved since the run was started: start a new run")
+            raise Moved("the project's version has moved since the run was started: start a new run")
         work.runs.update(run.id, model_version=self._project.version)
         self._left_alone: set[int] = set(work.runs.failed_tasks(run.id))
         self._deferred: set[int] = set()
@@ -161,7 +168,7 @@ class _Bulk:
         if wanted := self._work.runs.get(self._run.id).wanted:
             raise Interrupted(wanted)
         if self._open(self._studio.project(self._ref.id).label_config).version != self._project.version:
-            raise Stopped(
+            raise Moved(
                 "the label config or the prompt was changed while the run was on, so that the rest would be "
                 "predicted under another version: start a new run"
             )
@@ -200,6 +207,8 @@ class _Bulk:
             abstained=len(said) - labeled,
             failed=len(failed),
             withheld=len(outcomes) - len(said) - len(failed),
+            unwritten_labeled=labeled,
+            unwritten_abstained=len(said) - labeled,
             requests=usage.requests,
             prompt_tokens=usage.prompt_tokens,
             completion_tokens=usage.completion_tokens,
@@ -223,9 +232,9 @@ class _Bulk:
         try:
             created = self._studio.import_predictions(self._ref.id, rows)
         except PrelabelError:
-            labeled = sum(bool(row["result"]) for row in rows)
-            self._work.runs.count(self._run.id, labeled=-labeled, abstained=labeled - len(rows))
+            self._work.runs.take_back_unwritten(self._run.id)
             raise
+        self._work.runs.update(self._run.id, unwritten_labeled=0, unwritten_abstained=0)
         if created != len(rows):
             log.warning("run %s: Label Studio took %d of %d predictions", self._run.id, created, len(rows))
         version, labels = self._project.version, _labels_of

@@ -87,11 +87,13 @@ class Runs:
         :raises RunExists: the project has one going.
         """
         run_id = secrets.token_hex(6)
+        values: dict[Any, Any] = {"state": "queued", "options": json.dumps(asdict(options))}
         with reaching_redis():
-            if not self._redis.hsetnx(self._keys.going, str(options.project), run_id):
-                raise RunExists(str(self._redis.hget(self._keys.going, str(options.project))))
-            values: dict[Any, Any] = {"state": "queued", "options": json.dumps(asdict(options))}
+            # The run first, so that what is going always is a run, whenever Redis goes away.
             self._redis.hset(self._keys.run(run_id), mapping=values)
+            if not self._redis.hsetnx(self._keys.going, str(options.project), run_id):
+                self._redis.delete(self._keys.run(run_id))
+                raise RunExists(str(self._redis.hget(self._keys.going, str(options.project))))
             self._redis.zadd(self._keys.runs, {run_id: datetime.now(UTC).timestamp()})
         return self.get(run_id)
 
@@ -99,7 +101,7 @@ class Runs:
         """:raises RequestError: there is no such run."""
         with reaching_redis():
             kept: Any = self._redis.hgetall(self._keys.run(run_id))
-        if not kept:
+        if "options" not in kept:
             raise RequestError("run", f"there is no run {run_id[:40]!r}", 404)
         return Run(
             id=run_id,
@@ -153,10 +155,25 @@ class Runs:
     def end(self, run_id: str, state: State, message: str = "") -> None:
         """The run is over; its project may have another."""
         run = self.get(run_id)
-        self.update(run_id, state=state, message=message, finished_at=now())
+        ended: dict[Any, Any] = {"state": state, "message": message, "finished_at": now()}
         with reaching_redis():
-            if self._redis.hget(self._keys.going, str(run.options.project)) == run_id:
-                self._redis.hdel(self._keys.going, str(run.options.project))
+            is_going = self._redis.hget(self._keys.going, str(run.options.project)) == run_id
+            pipe = self._redis.pipeline(transaction=True)
+            pipe.hset(self._keys.run(run_id), mapping=ended)
+            if is_going:
+                pipe.hdel(self._keys.going, str(run.options.project))
+            pipe.execute()
+
+    def take_back_unwritten(self, run_id: str) -> None:
+        """Uncount what was answered and never written, since its worker died in between."""
+        key = self._keys.run(run_id)
+        with reaching_redis():
+            found: Any = self._redis.hmget(key, ["unwritten_labeled", "unwritten_abstained"])
+            pipe = self._redis.pipeline(transaction=True)
+            for name, count in zip(("labeled", "abstained"), found, strict=True):
+                pipe.hincrby(key, name, -int(count or 0))
+            pipe.hdel(key, "unwritten_labeled", "unwritten_abstained")
+            pipe.execute()
 
     def reopen(self, run_id: str) -> None:
         """An ended run is to go on.

@@ -302,3 +302,22 @@ def test_a_run_without_a_worker_can_be_paused_and_cancelled(
 
     assert states == ["paused", "queued", "paused", "canceled"]
     assert control.start(away, RunOptions(project)).state == "queued"
+
+
+def test_answers_that_a_killed_worker_had_not_written_are_not_counted(
+    studio: StudioApi, project: int, apart: Mapping[str, str], away: Services, llm: FakeLLM
+) -> None:
+    studio.import_tasks(project, [{"text": f"Refund number {number}"} for number in range(900)])
+    llm.latency_s = 0.5
+    run = control.start(away, RunOptions(project, limit=1100))
+    with rq_worker(apart) as worker:
+        until(lambda: away.runs.get(run.id).done >= 500)
+        for process in [*psutil.Process(worker.pid).children(recursive=True), psutil.Process(worker.pid)]:
+            process.kill()
+    llm.latency_s = 0
+
+    with rq_worker(apart):
+        found = until(lambda: seen if (seen := away.runs.get(run.id)).finished_at else None, within_s=60)
+
+    assert (found.state, found.counts["labeled"], found.total) == ("succeeded", 1100, 1100)
+    assert predictions_per_task(studio, project) == {1: 1100}

