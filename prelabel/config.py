@@ -7,6 +7,7 @@ them. Those in ``PER_PROJECT`` can be set for one project over the environment (
 import hashlib
 import hmac
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -37,6 +38,9 @@ PER_PROJECT = frozenset(
         "FEW_SHOT_EXAMPLES",
     }
 )
+
+_LOGIN = re.compile(r"//.*@")
+"""User and password in an address, which are not shown; greedily, since a password may hold any character."""
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -242,5 +246,5 @@ def _explain(error: Mapping[str, Any]) -> str:
     """``OPENAI_PROVIDER='opnai': Input should be 'openai', 'azure' ...``"""
     if not error["loc"]:
         return str(error["msg"]).removeprefix("Value error, ")
-    shown = "..." if "KEY" in str(error["loc"][0]) else repr(error["input"])
+    shown = "..." if "KEY" in str(error["loc"][0]) else _LOGIN.sub("//...@", repr(error["input"]))
     return f"{error['loc'][0]}={shown}: {str(error['msg']).removeprefix('Value error, ')}"

@@ -285,3 +285,10 @@ def test_addresses_listened_at_are_judged_rather_than_the_setting() -> None:
     settings.require_safe_listening("127.0.0.1", "::1")
     with pytest.raises(SettingsError, match=r"^10\.0\.0\.1 listens beyond this machine"):
         settings.require_safe_listening("127.0.0.1", "10.0.0.1")
+
+
+def test_a_password_in_a_wrong_address_is_not_shown() -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env({"REDIS_URL": "redis://user:pa/s@s@host:port/0"})
+
+    assert str(caught.value).startswith("REDIS_URL='redis://...@host:port/0': ")
