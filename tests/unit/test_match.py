@@ -5,7 +5,6 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from prelabel.core.match import fold, match_label
-from prelabel.core.schema import label_ids
 from prelabel.core.types import Choices, Label
 
 REFUND = Label("refund_request", "Refund request", aliases=("money back", "返金"))
@@ -33,9 +32,6 @@ def question(*names: str) -> Choices:
         ("返金", REFUND),
         ("カ\u3099イト\u3099", CALL),
         ("ｶﾞｲﾄﾞ", CALL),
-        ("1 Refund request", REFUND),
-        ("1: refund_request", REFUND),
-        ("(3) ガイド", CALL),
     ],
 )
 def test_a_label_is_known_by_its_id_name_or_alias_however_it_is_spelled(written: str, label: Label) -> None:
@@ -44,7 +40,7 @@ def test_a_label_is_known_by_its_id_name_or_alias_however_it_is_spelled(written:
 
 @pytest.mark.parametrize(
     "written",
-    ["", "0", "4", "2 Refund request", "1 Late delivery", "01", "Refund", "Refund requests", "Refnd request", "Late", "refund request, late delivery"],
+    ["", "0", "4", "01", "Refund", "Refund requests", "Refnd request", "Late", "refund request, late delivery"],
 )
 def test_what_is_only_near_a_label_is_none(written: str) -> None:
     assert match_label(written, QUESTION) is None
@@ -104,25 +100,6 @@ def test_every_label_is_found_by_its_own_name(names: list[str]) -> None:
 @given(st.lists(st.text(max_size=4), min_size=1, max_size=6, unique=True), st.text(max_size=4))
 def test_a_label_is_never_taken_for_one_that_reads_differently(names: list[str], written: str) -> None:
     assume(not written.strip().isdecimal())
-    own = question(*names)
-    ids = {label: label_id for label_id, label in label_ids(own.labels).items()}
-    found = match_label(written, own)
+    found = match_label(written, question(*names))
 
-    assert found is None or fold(written) in {fold(found.text), fold(ids[found] + found.text)}
-
-
-def test_a_line_of_the_list_is_read_with_its_hint() -> None:
-    label = Label("refund", "Refund", "wants money back")
-    own = Choices("intent", "text", (label,))
-
-    assert [match_label(line, own) for line in ("1 Refund - wants money back", "1 refund", "1 wants money back")] == [
-        label,
-        label,
-        None,
-    ]
-
-
-def test_a_line_that_reads_like_another_label_is_that_label() -> None:
-    years = question("2 years", "12 years")
-
-    assert match_label("12years", years) == years.labels[1]
+    assert found is None or fold(found.text) == fold(written)

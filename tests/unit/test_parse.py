@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prelabel.core.parse import Unmatched, parse_reply, read_answer, read_confidence
+from prelabel.core.parse import parse_reply, read_answer, read_confidence
 from prelabel.core.schema import answer_keys, label_ids
 from prelabel.core.types import Abstained, Choices, Label, Labeled
 
@@ -138,24 +138,12 @@ def test_a_label_may_be_given_by_name(written: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "told"),
-    [
-        *((name, name) for name in ("Refunds", "Refnd", "late", "3", "", "F" * 100)),
-        (7, "7"),
-        ("F" * 1000, "F" * 100),
-        (["1", "2"], "1, 2"),
-        (["1", " Fax "], "1, Fax"),
-    ],
+    "written", ["Refunds", "Refnd", "late", "3", "", None, 1.0, {}, ["1", "2"], ["1", "Fax"], [["1"]]]
 )
-def test_what_is_no_label_is_told_as_it_was_written(written: object, told: str) -> None:
+def test_what_is_no_label_is_no_answer(written: object) -> None:
     single = Choices("intent", "text", (REFUND, Label("delay", "Late delivery")))
 
-    assert read_answer(answer(label=written), [single]) == Unmatched(told)
-
-
-@pytest.mark.parametrize("written", [None, 1.0, {}, [["1"]], [None]])
-def test_what_names_nothing_is_no_answer(written: object) -> None:
-    assert read_answer(answer(label=written), [SINGLE]) is None
+    assert read_answer(answer(label=written), [single]) is None
 
 
 def test_an_answer_without_labels_is_none() -> None:
@@ -193,17 +181,9 @@ def test_labels_come_in_the_configs_order_without_duplicates() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("written", "found"), [(["1", "Fax"], Unmatched("1, Fax")), (["1", None], None), ({"1": True}, None), (None, None)]
-)
-def test_one_unreadable_label_spoils_the_set(written: object, found: object) -> None:
-    assert read_answer({"id": 1, "labels": written}, [MULTIPLE]) == found
-
-
-def test_one_unreadable_label_spoils_the_other_questions() -> None:
-    item = {"label_1": "1", "label_2": "Fax", "label_3": "Phone"}
-
-    assert read_answer(item, [SINGLE, SINGLE, SINGLE]) == Unmatched("Fax; Phone")
+@pytest.mark.parametrize("written", [["1", "Fax"], ["1", None], {"1": True}, None])
+def test_one_unreadable_label_spoils_the_set(written: object) -> None:
+    assert read_answer({"id": 1, "labels": written}, [MULTIPLE]) is None
 
 
 def test_each_question_has_its_own_answer() -> None:
