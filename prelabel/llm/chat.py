@@ -39,6 +39,8 @@ class ChatRequest:
 
     messages: Sequence[Message]
     schema: dict[str, Any] = field(hash=False)
+    max_tokens: int | None = None
+    """Most tokens that the reply may have; None for as many as the server allows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +51,15 @@ class ChatReply:
     problem: str = ""
     is_final: bool = True
     """Whether asking again about the same would not help."""
+    is_cut_off: bool = False
+    """Whether it ended at ``max_tokens``, or at the server's own limit."""
     prompt_tokens: int = 0
+    cached_tokens: int = 0
     completion_tokens: int = 0
+    cost: float | None = None
+    """US dollars; None where the price is unknown."""
+    model: str = ""
+    """Which model answered."""
 
 
 @dataclass(frozen=True, slots=True)
