@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import openai
@@ -155,20 +156,31 @@ def _message(message: Message) -> Any:
 
 def _read(completion: ChatCompletion) -> ChatReply:
     """A server's reply, of which a careless one may leave out anything; a gateway's HTML page comes as a plain text."""
-    usage = completion.usage
-    tokens = (usage.prompt_tokens or 0, usage.completion_tokens or 0) if usage else (0, 0)
+    count = partial(_counted, completion)
     if not completion.choices:
-        return ChatReply("", EMPTY, False, *tokens)
+        return count(text="", problem=EMPTY, is_final=False)
     choice = completion.choices[0]
     content = choice.message.content if choice.message else None
     if isinstance(content, list):  # some servers send a list of parts
         content = "".join(part["text"] for part in content if isinstance(part, dict) and "text" in part)
     text = content if isinstance(content, str) else ""
     if choice.finish_reason == "content_filter" or (choice.message and choice.message.refusal):
-        return ChatReply("", "the LLM refused to answer", True, *tokens)
+        return count(text="", problem="the LLM refused to answer")
     if choice.finish_reason == "length":
-        return ChatReply(text, "the LLM's reply was cut off", True, *tokens)
-    return ChatReply(text, "", True, *tokens) if text.strip() else ChatReply("", EMPTY, False, *tokens)
+        return count(text=text, problem="the LLM's reply was cut off", is_cut_off=True)
+    return count(text=text) if text.strip() else count(text="", problem=EMPTY, is_final=False)
+
+
+def _counted(completion: ChatCompletion, **read: Any) -> ChatReply:
+    usage = completion.usage
+    details = usage.prompt_tokens_details if usage else None
+    return ChatReply(
+        **read,
+        prompt_tokens=(usage.prompt_tokens or 0) if usage else 0,
+        cached_tokens=(details.cached_tokens or 0) if details else 0,
+        completion_tokens=(usage.completion_tokens or 0) if usage else 0,
+        model=str(completion.model or ""),
+    )
 
 
 def _translate(error: openai.OpenAIError, settings: Settings) -> LLMError:
