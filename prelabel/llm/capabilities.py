@@ -39,10 +39,10 @@ class Capabilities:
         """
         return cls(form=Form.TEXT) if provider == "anthropic" else cls()
 
-    def without(self, feature: str, words: str = "") -> "Capabilities":
+    def without(self, feature: str, words: str = "type") -> "Capabilities":
         """These after ``feature`` was refused: its next form, or none.
 
-        :param words: of the refusal, in lower case.
+        :param words: of the refusal, in lower case, where there is one.
         """
         accepted = self.accepted - {feature}
         match feature:
@@ -70,7 +70,7 @@ class Capabilities:
 
     @classmethod
     def unpacked(cls, text: str) -> "Capabilities":
-        """:raises ValueError: it is nothing that :meth:`packed` wrote."""
+        """:raises ValueError, TypeError: it is nothing that :meth:`packed` wrote."""
         form, temperature, length, logprobs, accepted = json.loads(text)
         if length not in _LENGTHS:
             raise ValueError(length)
@@ -85,6 +85,7 @@ class Learned:
         self._first = Capabilities.first_of(provider)
         self._memory = memory
         self._until = 0.0
+        self._recalling = asyncio.Lock()
         self._ahead: asyncio.Event | None = None
         self.now = self._first
         self._followed = self._ignored = 0
@@ -107,14 +108,15 @@ class Learned:
                 ahead.set()
                 self._ahead = None
 
-    async def refused(self, feature: str, by: Capabilities, words: str = "") -> None:
-        """``feature`` was refused of a request made by ``by``, of which another caller may have heard already."""
-        spared = by.without(feature, words)
+    async def refused(self, feature: str, by: Capabilities, spared: Capabilities) -> None:
+        """A request made by ``by`` was refused for ``feature``, of which another caller may have heard already.
+
+        :param spared: what it is to be from now on.
+        """
         if getattr(self.now, feature) == getattr(by, feature):
             self._followed = self._ignored = 0
-            await self._learn(
-                replace(self.now, **{feature: getattr(spared, feature)}, accepted=self.now.accepted - {feature})
-            )
+            now = replace(self.now, accepted=self.now.accepted - {feature})
+            await self._learn(replace(now, **{feature: getattr(spared, feature)}))
 
     async def accepted(self, features: frozenset[str], by: Capabilities) -> None:
         """A request made by ``by`` with these features was answered."""
@@ -132,22 +134,26 @@ class Learned:
         self._followed += follows
         self._ignored += not follows
         if self._ignored >= 2 and self._ignored > self._followed:
-            await self.refused("form", by, "type")
+            await self.refused("form", by, by.without("form"))
 
-    def doubted(self, features: frozenset[str], cleared: frozenset[str]) -> str:
-        """Which feature to try without after a refusal without a reason, empty if all have been accepted or ``cleared``."""
-        open_ones = features - self.now.accepted - cleared
-        return next((name for name in _DOUBTED if name in open_ones), "")
+    def suspects(self, by: Capabilities, features: frozenset[str]) -> list[tuple[str, Capabilities]]:
+        """After a refusal without a reason: the features that have not been accepted yet, each with what spares it."""
+        open_ones = [name for name in _DOUBTED if name in features - self.now.accepted]
+        found = [(name, by.without(name)) for name in open_ones]
+        if "form" in open_ones and by.form < Form.OBJECT:
+            found.append(("form", replace(by, form=Form.TEXT)))
+        return found
 
     async def _recall(self) -> None:
-        if time.monotonic() < self._until:
-            return
-        self._until = time.monotonic() + REMEMBERED_S
-        self.now = self._first
-        kept = await asyncio.to_thread(self._memory.recall, self._name)
-        with suppress(ValueError):
-            if kept and self.now == self._first:
-                self.now = Capabilities.unpacked(kept)
+        """Once a day, what is kept; callers that come meanwhile wait for it too."""
+        async with self._recalling:
+            if time.monotonic() < self._until:
+                return
+            kept = await asyncio.to_thread(self._memory.recall, self._name)
+            self.now = self._first
+            with suppress(ValueError, TypeError):
+                self.now = Capabilities.unpacked(kept) if kept else self._first
+            self._until = time.monotonic() + REMEMBERED_S
 
     async def _learn(self, now: Capabilities) -> None:
         self.now = now

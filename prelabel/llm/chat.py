@@ -68,7 +68,7 @@ class ChatClient:
         tries = 0
         while True:
             try:
-                return await self._ask(request)
+                return await self._ask(request, tries)
             except LLMBusy as error:
                 if not self._settings.llm_max_retries:
                     raise
@@ -83,11 +83,13 @@ class ChatClient:
                 _tell(f"{error}; trying again, now in {pause_s:.1f} s")
                 await asyncio.sleep(pause_s)
 
-    async def _ask(self, request: ChatRequest) -> ChatReply:
-        """A reply, to a request without what the server is found not to understand."""
+    async def _ask(self, request: ChatRequest, tries: int) -> ChatReply:
+        """A reply, to a request without what the server is found not to understand.
+
+        :param tries: before this one.
+        """
         learned = self._learned
         wants = {"with_length": request.max_tokens is not None, "with_logprobs": request.logprobs}
-        cleared: frozenset[str] = frozenset()
         async with learned.asking(**wants):
             while True:
                 by = learned.now
@@ -97,28 +99,27 @@ class ChatClient:
                 except Refused as refused:
                     refusal = refused.refusal
                     if feature := refusal.feature(features):
-                        await learned.refused(feature, by, refusal.words)
-                        _tell(f"the LLM's server refuses {feature}, which is left out from now on")
-                    elif refusal.is_unexplained and (feature := learned.doubted(features, cleared)):
-                        # llama-cpp-python answers a response_format that it does not know with a 500 that says nothing
-                        # (https://github.com/ggml-org/llama.cpp/issues/23463).
-                        if (reply := await self._without(feature, request, by, wants)) is not None:
-                            return reply
-                        cleared |= {feature}
-                        raise refusal.as_error(self._target.model) from refused
-                    else:
-                        raise refusal.as_error(self._target.model) from refused
+                        await learned.refused(feature, by, by.without(feature, refusal.words))
+                        _tell(f"the LLM's server refuses {feature}; it is left out from now on")
+                        continue
+                    suspects = learned.suspects(by, features)[tries:] if refusal.is_unexplained else []
+                    if suspects and (reply := await self._without(*suspects[0], request, by, wants)):
+                        return reply
+                    raise refusal.as_error(self._target.model) from refused
 
     async def _without(
-        self, feature: str, request: ChatRequest, by: Capabilities, wants: dict[str, bool]
+        self, feature: str, spared: Capabilities, request: ChatRequest, by: Capabilities, wants: dict[str, bool]
     ) -> ChatReply | None:
-        """The reply to one more try without ``feature``, which is then to blame; None if it fails as well."""
-        spared = by.without(feature, "type")
+        """The reply to one more request without ``feature``, which is then to blame; None if that fails as well.
+
+        llama-cpp-python answers a ``response_format`` that it does not know with a 500 that says nothing
+        (https://github.com/ggml-org/llama.cpp/issues/23463).
+        """
         try:
             reply = await self._send(request, spared, spared.sent(**wants))
         except Refused:
             return None
-        await self._learned.refused(feature, by, "type")
+        await self._learned.refused(feature, by, spared)
         return reply
 
     async def _send(self, request: ChatRequest, by: Capabilities, features: frozenset[str]) -> ChatReply:
