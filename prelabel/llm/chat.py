@@ -33,7 +33,6 @@ log = logging.getLogger(__name__)
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 20.0
 USUAL_REPLY_TOKENS = 200
 """What a reply is reckoned at before it is there, where the request sets no limit."""
-_OVERLOADED = frozenset({429, 503, 529})
 _LOGGED_EVERY_S = 10.0
 
 
@@ -69,10 +68,9 @@ class ChatClient:
         while True:
             try:
                 return await self._ask(request, tries)
-            except LLMBusy as error:
+            except LLMBusy as error:  # the limits make the next request wait
                 if not self._settings.llm_max_retries:
                     raise
-                await self._limits.paused(error.retry_after_s)
                 _tell(f"{error}; asking again when it allows")
             except LLMUnavailable as error:
                 tries += 1
@@ -135,8 +133,7 @@ class ChatClient:
             except openai.APIStatusError as error:
                 permit.settle(error.response.headers, 0)
                 refusal = Refusal.read(error)
-                if refusal.status in _OVERLOADED:
-                    self._limits.overloaded()
+                await self._slow_down(refusal)
                 raise Refused(refusal) from error
             except openai.OpenAIError as error:
                 if isinstance(error, openai.APITimeoutError):
@@ -145,11 +142,18 @@ class ChatClient:
             except ValueError as error:
                 raise LLMUnavailable("the LLM's server sent what is no JSON") from error
             permit.settle(answer.headers, reply.prompt_tokens + reply.completion_tokens or reckoned)
-        self._limits.went_well()
+            self._limits.went_well()
         await self._learned.accepted(features, by)
         if not reply.problem:
             await self._learned.replied(by, follows=follows(reply.text, request.schema))
         return reply if reply.model else replace(reply, model=self._target.model)
+
+    async def _slow_down(self, refusal: Refusal) -> None:
+        error = refusal.as_error(self._target.model)
+        if isinstance(error, LLMBusy):
+            await self._limits.paused(error.retry_after_s)
+        if isinstance(error, LLMUnavailable) and refusal.status != 500:  # which may be about this request alone
+            self._limits.overloaded()
 
     def _body(self, request: ChatRequest, by: Capabilities) -> dict[str, Any]:
         messages = request.messages if by.form is Form.STRICT else tell_form(request.messages, request.schema)

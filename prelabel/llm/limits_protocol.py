@@ -38,14 +38,18 @@ class Limits(Protocol):
     async def paused(self, seconds: float) -> None:
         """The server has answered 429: every caller of this key waits (0: it named no time).
 
-        Only notes it and returns; the waiting is done in :meth:`request`.
+        Only notes it and returns; the waiting is done in :meth:`request`. Called before the permit is given back, so
+        that nobody slips through.
         """
 
     def overloaded(self) -> None:
-        """The server is at its limit (429, 503, 529, no answer in time): fewer at once."""
+        """The server is at its limit (429, 5xx, no answer in time): fewer at once; before the permit is given back."""
 
     def went_well(self) -> None:
-        """A request was answered: there may be more at once, in time."""
+        """A request was answered: there may be more at once, in time; before the permit is given back."""
+
+    async def close(self) -> None:
+        """Hang up; nothing is asked of it afterwards."""
 
 
 class Slots:
@@ -93,6 +97,9 @@ class Unlimited:
 
     def went_well(self) -> None:
         self._untold = 0
+
+    async def close(self) -> None:
+        """There is nothing to hang up on."""
 
 
 class _Unsettled:

@@ -21,8 +21,8 @@ from prelabel.llm.limits_protocol import Limits, Slots, Unlimited
 from prelabel.llm.memory import Memory, NoMemory
 
 T = TypeVar("T")
-Limiting = Callable[[Endpoint, Slots], Limits]
-"""Makes the limits of an endpoint, once a process and on its loop; requests share the process's slots."""
+Limiting = Callable[[Endpoint], Limits]
+"""Makes the limits of an endpoint, once a process and on its loop."""
 
 
 class LLM:
@@ -36,7 +36,7 @@ class LLM:
     def __init__(self, concurrency: int, memory: Memory | None = None, limiting: Limiting | None = None) -> None:
         self._concurrency = concurrency
         self._memory = memory or NoMemory()
-        self._limiting = limiting or (lambda _, slots: Unlimited(slots))
+        self._limiting = limiting
         self._lock = threading.Lock()
         self._process: _Process | None = None
 
@@ -78,15 +78,15 @@ class LLM:
 class _Process:
     """What one process has of its own: loop, slots, and by endpoint its connections, limits, what is known of it."""
 
-    def __init__(self, concurrency: int, memory: Memory, limiting: Limiting) -> None:
+    def __init__(self, concurrency: int, memory: Memory, limiting: Limiting | None) -> None:
         self.pid = os.getpid()
         self.loop = asyncio.new_event_loop()
         self._connections: dict[Endpoint, openai.AsyncOpenAI] = {}
         self._limits: dict[Endpoint, Limits] = {}
         self._learned: dict[str, Learned] = {}
-        self._slots = Slots(concurrency)
         self._memory = memory
-        self._limiting = limiting
+        slots = Slots(concurrency)
+        self._limiting = limiting or (lambda _: Unlimited(slots))
         self._cooldowns = Cooldowns(memory)
         self._thread = threading.Thread(target=self.loop.run_forever, name="llm-loop", daemon=True)
         self._thread.start()
@@ -102,7 +102,7 @@ class _Process:
         at, name = target.endpoint, target.server_name
         if at not in self._connections:
             self._connections[at] = at.connect()
-            self._limits[at] = self._limiting(at, self._slots)
+            self._limits[at] = self._limiting(at)
         if name not in self._learned:
             self._learned[name] = Learned(name, at.provider, self._memory)
         connection, limits = self._connections[at], self._limits[at]
@@ -119,5 +119,7 @@ class _Process:
         for task in unfinished:
             task.cancel()
         await asyncio.gather(*unfinished, return_exceptions=True)
+        for limits in self._limits.values():
+            await limits.close()
         for connection in self._connections.values():
             await connection.close()
