@@ -9,9 +9,11 @@ In reading order, which is also the order of one ticket's way:
                 back), ``tokens``
 ``studio``      Label Studio's dialect: ``label_config``, ``tickets``, ``predictions``, ``annotations``;
                 and its API: ``client`` (with ``rows``, ``refusals``, ``tokens``), ``connect`` (with ``wiring``)
-``llm``         an LLM's server: ``chat`` (one request), ``loop`` (from threads to asyncio)
+``llm``         an LLM's server: ``exchange`` (request and reply), ``endpoint``, ``chat`` (one request), ``forms`` and
+                ``capabilities`` (what a server understands), ``refusals``, ``replies``, ``limits_protocol``,
+                ``fallbacks`` (models in turn), ``memory``, ``loop`` (from threads to asyncio)
 ``store``       what is kept in Redis: ``keys`` (all of them), ``projects``, ``prompts``, ``annotations``, ``jobs``,
-                ``workers``, ``health``
+                ``workers``, ``health``, ``llm_memory``
 ``quality``     statistics over reviewed tickets: ``similarity``, ``weak_model``
 ``asking``      tickets to outcomes, several a request, within a deadline
 ``examples``    the reviewed tickets nearest to a new one

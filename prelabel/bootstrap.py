@@ -21,6 +21,7 @@ from prelabel.store import connection
 from prelabel.store.annotations import Annotations
 from prelabel.store.jobs import JobQueue
 from prelabel.store.keys import Keys
+from prelabel.store.llm_memory import LLMMemory
 from prelabel.store.projects import Projects
 from prelabel.store.prompts import Prompts
 from prelabel.store.runs import Runs
@@ -76,7 +77,7 @@ def build(settings: Settings) -> Services:
     keys = Keys(settings.label_studio_url)
     projects, prompts, annotations = Projects(client, keys), Prompts(client, keys), Annotations(client, keys)
     jobs = JobQueue(connection.connect_queue(settings.redis_url), keys, projects)
-    llm = LLM(settings.llm_concurrency)
+    llm = LLM(settings.llm_concurrency, LLMMemory(client))
     runs, labeler = Runs(client, keys), Labeler(Examples(annotations), llm)
     service = Service(settings, projects, labeler)
     learning = Learning(service, projects, prompts, annotations, jobs)

@@ -9,6 +9,7 @@ import hmac
 import os
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -51,6 +52,17 @@ LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidat
 Provider = Literal["openai", "azure", "ollama", "openrouter", "anthropic", "local"]
 
 
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """A model that is asked where those before it fail."""
+
+    model: str
+    base_url: str = ""
+    """Of another server than the main model's; empty for the same."""
+    key: str = field(default="", repr=False)
+    """Its own; empty for the main one on the same server, for none on another."""
+
+
 def _url(*schemes: str) -> BeforeValidator:
     """Refuses what no client could reach."""
 
@@ -69,6 +81,20 @@ def _check_key(value: Any) -> Any:
     return value
 
 
+def _check_fallbacks(value: Any) -> Any:
+    for part in str(value).split(","):
+        model, at, url = _split_fallback(part)
+        if not model or (at and not urlsplit(url).hostname):
+            raise ValueError(f"holds {part.strip()!r}, which is neither MODEL nor MODEL@http://host:port/v1")
+    return value
+
+
+def _split_fallback(part: str) -> tuple[str, str, str]:
+    """Model, ``@``, address. A model's name may have an ``@`` of its own."""
+    found = re.fullmatch(r"(.*?)(@)(https?:.*)", part.strip())
+    return (found[1], found[2], found[3].rstrip("/")) if found else (part.strip(), "", "")
+
+
 def _check_file(value: Any) -> Any:
     """A single word with a slash or a text file's ending is meant as a path."""
     text = str(value)
@@ -81,6 +107,7 @@ def _check_file(value: Any) -> Any:
 Url = Annotated[str, _url("http", "https")]
 RedisUrl = Annotated[str, _url("redis", "rediss")]
 Key = Annotated[SecretStr, BeforeValidator(_check_key)]
+FallbackModels = Annotated[str, BeforeValidator(_check_fallbacks)]
 TextOrFile = Annotated[str, BeforeValidator(_check_file)]
 
 
@@ -93,6 +120,8 @@ class Settings(BaseModel):
     openai_api_key: Key | None = None
     openai_base_url: Url | None = None
     openai_model: str = "gpt-4o-mini"
+    openai_fallback_models: FallbackModels = ""
+    openai_fallback_api_keys: Key | None = None
     azure_resource_endpoint: Url | None = None
     azure_deployment_name: str | None = None
     azure_api_version: str = "2024-10-21"
@@ -147,7 +176,8 @@ class Settings(BaseModel):
     def with_overrides(self, overrides: Mapping[str, str]) -> Self:
         """These settings with a project's own over them.
 
-        A project that names another server gets the main key only where it names that key itself.
+        A project that names another server gets the main key only where it names that key itself, and no fallbacks,
+        whose keys are for the main server too.
 
         :raises SettingsError: a name is not one of ``PER_PROJECT``, or its value is not allowed.
         """
@@ -156,9 +186,12 @@ class Settings(BaseModel):
             return self
         own = self.model_dump(by_alias=True, exclude_unset=True)
         settled = self._checked({**own, **overrides})
-        if "OPENAI_API_KEY" in overrides or urlsplit(settled.llm_url)[:2] == urlsplit(self.llm_url)[:2]:
+        if urlsplit(settled.llm_url)[:2] == urlsplit(self.llm_url)[:2]:
             return settled
-        return settled.model_copy(update={"openai_api_key": None})
+        elsewhere: dict[str, Any] = {"openai_fallback_models": "", "openai_fallback_api_keys": None}
+        if "OPENAI_API_KEY" not in overrides:
+            elsewhere["openai_api_key"] = None
+        return settled.model_copy(update=elsewhere)
 
     @classmethod
     def _checked(cls, given: dict[str, Any]) -> Self:
@@ -173,6 +206,9 @@ class Settings(BaseModel):
     def _pieces_fit(self) -> Self:
         if self.openai_provider == "azure" and not (self.azure_resource_endpoint and self.azure_deployment_name):
             raise ValueError("OPENAI_PROVIDER=azure needs AZURE_RESOURCE_ENDPOINT and AZURE_DEPLOYMENT_NAME")
+        keys = self.openai_fallback_api_keys.get_secret_value() if self.openai_fallback_api_keys else ""
+        if keys and keys.count(",") > self.openai_fallback_models.count(",") + bool(self.openai_fallback_models) - 1:
+            raise ValueError("OPENAI_FALLBACK_API_KEYS holds more keys than OPENAI_FALLBACK_MODELS holds models")
         if bool(self.basic_auth_user) != bool(self.basic_auth_pass.get_secret_value()):
             raise ValueError("BASIC_AUTH_USER and BASIC_AUTH_PASS go together: one of them is empty")
         return self
@@ -207,6 +243,15 @@ class Settings(BaseModel):
         """Where the LLM is; empty for ``local``."""
         own = {"azure": self.azure_resource_endpoint, "ollama": self.ollama_endpoint}.get(self.openai_provider)
         return (self.openai_base_url or own or PROVIDER_URLS.get(self.openai_provider, "")).rstrip("/")
+
+    @property
+    def fallbacks(self) -> tuple[Fallback, ...]:
+        """The models of ``OPENAI_FALLBACK_MODELS`` in their order, each with the key in its place, if it has one."""
+        named = self.openai_fallback_models.split(",") if self.openai_fallback_models else []
+        keys = self.openai_fallback_api_keys.get_secret_value().split(",") if self.openai_fallback_api_keys else []
+        keys += [""] * (len(named) - len(keys))
+        split = map(_split_fallback, named)
+        return tuple(Fallback(model, url, key.strip()) for (model, _, url), key in zip(split, keys, strict=True))
 
     @property
     def effective_webhook_secret(self) -> str:

@@ -65,6 +65,10 @@ class LLMUnavailable(LLMError):
         self.retry_after_s = retry_after_s
 
 
+class LLMBusy(LLMUnavailable):
+    """Answered 429: too many requests or tokens for this key just now, which is nobody's fault and passes."""
+
+
 class StudioError(PrelabelError):
     """Label Studio refused or did not answer; the text says what to do.
 

@@ -23,6 +23,7 @@ def model_version(settings: Settings, state: ProjectState, config: LabelConfig) 
     :param settings: with the project's own over the environment's.
     """
     prompt = state.prompt.text if state.prompt else settings.default_prompt_text
+    # The main model alone: fallbacks step in for minutes, and adding one must not have everything predicted anew.
     depends_on = [
         INSTRUCTIONS_VERSION,
         prompt,

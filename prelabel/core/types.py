@@ -103,7 +103,11 @@ class Usage:
 
     requests: int = 0
     prompt_tokens: int = 0
+    cached_tokens: int = 0
+    """Those of the prompt tokens that the provider had in its cache, and bills at less."""
     completion_tokens: int = 0
+    cost: float | None = 0.0
+    """US dollars; None as soon as the price of any request is unknown."""
 
 
 @dataclass(frozen=True, slots=True)

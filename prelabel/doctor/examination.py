@@ -48,7 +48,7 @@ def _examine(work: Services, read: Read, project: int | None, *, in_container: b
     if why_not := read.why_not("llm"):
         yield skipped("llm", why_not)
     else:
-        yield from check_llm(work, read.settings, "llm", in_container=in_container)
+        yield from check_llm(read.settings, "llm", in_container=in_container)
     client: StudioClient | str = read.why_not("label studio")
     if client:
         yield skipped("label studio", str(client))

@@ -5,9 +5,9 @@ What goes wrong is looked at closer, since one status stands for many causes: a 
 
 import time
 from collections.abc import Iterator
+from contextlib import closing
 
 from prelabel.address import Answer, Trouble, look, without_login
-from prelabel.bootstrap import Services
 from prelabel.config import Settings
 from prelabel.core.parse import parse_reply
 from prelabel.core.prompt import build_messages
@@ -16,7 +16,9 @@ from prelabel.core.types import Choices, Label, Ticket
 from prelabel.doctor.cures import Place, unreachable
 from prelabel.doctor.findings import Finding, failed, ok, warning
 from prelabel.errors import LLMError, LLMRefusesForm, LLMRefusesRequest
-from prelabel.llm.chat import ChatClient, ChatReply, ChatRequest
+from prelabel.llm.exchange import ChatReply, ChatRequest
+from prelabel.llm.fallbacks import Chat
+from prelabel.llm.loop import LLM
 
 LONGEST_S = 20.0
 """However long ``LLM_TIMEOUT`` is: a local server may have to load the model first."""
@@ -26,15 +28,18 @@ QUESTION = Choices("intent", "text", (Label("refund", "refund"), Label("other", 
 TICKET = Ticket(1, "I want my money back.")
 
 
-def check_llm(work: Services, settings: Settings, check: str, *, in_container: bool) -> Iterator[Finding]:
+def check_llm(settings: Settings, check: str, *, in_container: bool) -> Iterator[Finding]:
     """:param settings: the environment's, or a project's own."""
     if settings.openai_provider == "local":
         yield ok(check, "no LLM: the embedded model answers (set OPENAI_API_KEY or OPENAI_BASE_URL for an LLM)")
         return
-    once = settings.model_copy(update={"llm_max_retries": 0})
+    alone = {"openai_fallback_models": "", "openai_fallback_api_keys": None}  # else a dead model would not be noticed
+    once = settings.model_copy(update={"llm_max_retries": 0, **alone})
     started = time.monotonic()
     try:
-        reply = work.llm.run(once, _ask, LONGEST_S, is_awaited=True)
+        # One of its own, which neither goes by what was learned of the server earlier nor keeps what it finds.
+        with closing(LLM(concurrency=1)) as llm:
+            reply = llm.run(once, _ask, LONGEST_S, is_awaited=True)
     except TimeoutError:
         yield _unanswered(check, settings, f"no answer within {LONGEST_S:g} s", in_container=in_container)
     except LLMRefusesRequest as error:
@@ -45,7 +50,7 @@ def check_llm(work: Services, settings: Settings, check: str, *, in_container: b
         yield _answered(check, settings, reply, time.monotonic() - started)
 
 
-async def _ask(chat: ChatClient) -> ChatReply:
+async def _ask(chat: Chat) -> ChatReply:
     request = ChatRequest(build_messages((QUESTION,), "", [TICKET]), reply_schema((QUESTION,)))
     return await chat.complete(request)
 
@@ -54,7 +59,7 @@ def _answered(check: str, settings: Settings, reply: ChatReply, seconds: float) 
     tokens = reply.prompt_tokens + reply.completion_tokens
     told = f"{settings.openai_model} at {without_login(settings.llm_url)}, {seconds:.1f} s, {tokens} tokens"
     if reply.problem or not parse_reply(reply.text, (QUESTION,), 1):
-        cure = "use a model and a server that know JSON schemas (structured outputs)"
+        cure = "use a more capable model, or a server that knows JSON schemas (structured outputs)"
         return warning(check, f"{told}: {reply.problem or 'the answer does not follow the schema'}", cure)
     return ok(check, told)
 
@@ -63,7 +68,7 @@ def _refused(check: str, settings: Settings, error: LLMRefusesRequest) -> Findin
     """Wrong key, model, address or account; or a model that will not have it in this form."""
     told, _, cure = str(error).partition(": ")
     if isinstance(error, LLMRefusesForm):
-        cure = "use a model that knows strict JSON schemas and this TEMPERATURE, and check OPENAI_BASE_URL"
+        cure = "see the log of the server for its reason, and check OPENAI_MODEL and OPENAI_BASE_URL"
     found = _look(settings, "/models")
     if "answered 404" in told and isinstance(found, Answer):
         return failed(check, *_not_found(settings, told, found))

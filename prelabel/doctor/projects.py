@@ -69,7 +69,7 @@ def _gone(name: str, ref: ProjectRef, error: StudioError) -> Finding:
 def _check_own_llm(ward: Ward, name: str, project: Project) -> Iterator[Finding]:
     """A project that names another LLM than the environment has it tried, too."""
     if _llm(project.settings) != _llm(ward.work.settings):
-        yield from check_llm(ward.work, project.settings, f"{name} llm", in_container=ward.in_container)
+        yield from check_llm(project.settings, f"{name} llm", in_container=ward.in_container)
 
 
 def _llm(settings: Settings) -> tuple[object, ...]:

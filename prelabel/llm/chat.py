@@ -1,227 +1,192 @@
-"""The one door to an LLM's server: messages and a schema in, a reply out, over OpenAI's protocol.
+"""The one door to an LLM's server: one request in, one reply out, over OpenAI's protocol.
 
-Every provider here speaks it. Vendor errors are translated in ``_translate`` and nowhere else; what may pass by itself
-is tried again with growing random pauses, what would be refused again is not.
+Every provider here speaks it, each with parts missing: what a server refuses is left out the next time
+(``capabilities``), what may pass by itself is tried again with growing random pauses, what would be refused again is
+not. Vendors' errors are translated in ``refusals``, completions read in ``replies``.
 """
 
 import asyncio
 import logging
-import re
+import random
 import time
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Any
 
 import openai
 from openai.types.chat import ChatCompletion
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from prelabel.config import Settings
-from prelabel.core.prompt import Message
-from prelabel.errors import LLMError, LLMRefusesContent, LLMRefusesForm, LLMRefusesRequest, LLMUnavailable
+from prelabel.core.tokens import estimate_tokens
+from prelabel.errors import LLMBusy, LLMUnavailable
+from prelabel.llm.capabilities import Capabilities, Learned
+from prelabel.llm.endpoint import Endpoint, Target
+from prelabel.llm.exchange import ChatReply, ChatRequest
+from prelabel.llm.forms import Form, follows, response_format, tell_form
+from prelabel.llm.limits_protocol import Limits
+from prelabel.llm.refusals import Refusal, Refused, unanswered
+from prelabel.llm.replies import EMPTY, read_completion
+
+__all__ = ["EMPTY", "ChatClient", "ChatReply", "ChatRequest", "Endpoint"]
 
 log = logging.getLogger(__name__)
 
-_CONTENT_CODES = frozenset(
-    {"content_filter", "content_policy_violation", "context_length_exceeded", "string_above_max_length"}
-    | {"exceed_context_size_error", "invalid_prompt"}
-)
-_CODE = re.compile(r"[\w.-]{1,60}")
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 20.0
+USUAL_REPLY_TOKENS = 200
+"""What a reply is reckoned at before it is there, where the request sets no limit."""
 _LOGGED_EVERY_S = 10.0
-EMPTY = "the LLM's reply is empty"
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 20.0
-
-
-@dataclass(frozen=True, slots=True)
-class ChatRequest:
-    """One request: its messages and the JSON schema that the reply must follow."""
-
-    messages: Sequence[Message]
-    schema: dict[str, Any] = field(hash=False)
-
-
-@dataclass(frozen=True, slots=True)
-class ChatReply:
-    """What came back. ``problem`` says why there is no whole reply, empty if there is one."""
-
-    text: str
-    problem: str = ""
-    is_final: bool = True
-    """Whether asking again about the same would not help."""
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where an LLM is and by which key: what one connection pool serves."""
-
-    provider: str
-    base_url: str
-    key: str = field(repr=False)
-    deployment: str
-    api_version: str
-    timeout_s: float
-
-    @classmethod
-    def of(cls, settings: Settings) -> "Endpoint":
-        """:raises LLMRefusesRequest: no LLM is configured."""
-        provider = settings.openai_provider
-        if provider == "local":
-            raise LLMRefusesRequest("no LLM is configured: set OPENAI_API_KEY, or OPENAI_BASE_URL for your own server")
-        return cls(
-            provider=provider,
-            base_url=settings.llm_url,
-            key=settings.openai_api_key.get_secret_value() if settings.openai_api_key else "none",
-            deployment=settings.azure_deployment_name or "",
-            api_version=settings.azure_api_version,
-            timeout_s=settings.llm_timeout,
-        )
-
-    def connect(self) -> openai.AsyncOpenAI:
-        """A client that tries once: pauses and further tries are :class:`ChatClient`'s."""
-        if self.provider == "azure":
-            return openai.AsyncAzureOpenAI(
-                api_key=self.key,
-                azure_endpoint=self.base_url,
-                azure_deployment=self.deployment,
-                api_version=self.api_version,
-                timeout=self.timeout_s,
-                max_retries=0,
-            )
-        return openai.AsyncOpenAI(api_key=self.key, base_url=self.base_url, timeout=self.timeout_s, max_retries=0)
 
 
 class ChatClient:
     """A model at an endpoint; used on the loop that its connections belong to.
 
-    :param slots: each is held while a request is in flight; clients that share them share how many there may be.
+    :param is_awaited: somebody looks at the screen until it has answered.
     """
 
-    def __init__(self, client: openai.AsyncOpenAI, settings: Settings, slots: Sequence[asyncio.Semaphore]) -> None:
-        self._client = client
+    def __init__(
+        self,
+        connection: openai.AsyncOpenAI,
+        target: Target,
+        settings: Settings,
+        learned: Learned,
+        limits: Limits,
+        *,
+        is_awaited: bool = False,
+    ) -> None:
+        self._connection = connection
+        self._target = target
         self._settings = settings
-        self._slots = slots
+        self._learned = learned
+        self._limits = limits
+        self._is_awaited = is_awaited
 
     async def complete(self, request: ChatRequest) -> ChatReply:
-        """:raises LLMError: refused, or still unavailable after ``LLM_MAX_RETRIES`` further tries."""
-        attempts = AsyncRetrying(
-            stop=stop_after_attempt(1 + self._settings.llm_max_retries),
-            wait=_pause,
-            before_sleep=_tell,
-            retry=retry_if_exception_type(LLMUnavailable),
-            reraise=True,
-        )
-        return await attempts(self._attempt, request)
+        """:raises LLMError: refused, or still unavailable after ``LLM_MAX_RETRIES`` further tries.
 
-    async def _attempt(self, request: ChatRequest) -> ChatReply:
-        settings = self._settings
-        async with AsyncExitStack() as held:
-            for slot in self._slots:
-                await held.enter_async_context(slot)
+        A 429 uses up none of them, but where there are none it is an error like others.
+        """
+        tries = 0
+        while True:
             try:
-                completion = await self._client.chat.completions.create(
-                    model=settings.openai_model,
-                    messages=[_message(message) for message in request.messages],
-                    temperature=settings.temperature,
-                    response_format={
-                        "type": "json_schema",
-                        "json_schema": {"name": "answers", "strict": True, "schema": request.schema},
-                    },
-                )
+                return await self._ask(request, tries)
+            except LLMBusy as error:  # the limits make the next request wait
+                if not self._settings.llm_max_retries:
+                    raise
+                _tell(f"{error}; asking again when it allows")
+            except LLMUnavailable as error:
+                tries += 1
+                if tries > self._settings.llm_max_retries:
+                    raise
+                most = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**tries)
+                pause_s = max(error.retry_after_s, random.uniform(0, most))  # noqa: S311  a pause is no secret
+                _tell(f"{error}; trying again, now in {pause_s:.1f} s")
+                await asyncio.sleep(pause_s)
+
+    async def _ask(self, request: ChatRequest, tries: int) -> ChatReply:
+        """A reply, to a request without what the server is found not to understand.
+
+        :param tries: before this one.
+        """
+        learned = self._learned
+        wants = {"with_length": request.max_tokens is not None, "with_logprobs": request.logprobs}
+        async with learned.asking(**wants):
+            while True:
+                by = learned.now
+                features = by.sent(**wants)
+                try:
+                    return await self._send(request, by, features)
+                except Refused as refused:
+                    refusal = refused.refusal
+                    if feature := refusal.feature(features):
+                        await learned.refused(feature, by, by.without(feature, refusal.words))
+                        _tell(f"the LLM's server refuses {feature}; it is left out from now on")
+                        continue
+                    suspects = learned.suspects(by, features)[tries:] if refusal.is_unexplained else []
+                    if suspects and (reply := await self._without(*suspects[0], request, by, wants)):
+                        return reply
+                    raise refusal.as_error(self._target.model) from refused
+
+    async def _without(
+        self, feature: str, spared: Capabilities, request: ChatRequest, by: Capabilities, wants: dict[str, bool]
+    ) -> ChatReply | None:
+        """The reply to one more request without ``feature``, which is then to blame; None if that fails as well.
+
+        llama-cpp-python answers a ``response_format`` that it does not know with a 500 that says nothing
+        (https://github.com/ggml-org/llama.cpp/issues/23463).
+        """
+        try:
+            reply = await self._send(request, spared, spared.sent(**wants))
+        except Refused:
+            return None
+        await self._learned.refused(feature, by, spared)
+        return reply
+
+    async def _send(self, request: ChatRequest, by: Capabilities, features: frozenset[str]) -> ChatReply:
+        """:raises Refused: the server answered with an error.
+        :raises LLMUnavailable: it did not answer.
+        """
+        reckoned = sum(estimate_tokens(message.content) for message in request.messages)
+        reckoned += request.max_tokens or USUAL_REPLY_TOKENS
+        async with self._limits.request(reckoned, is_awaited=self._is_awaited) as permit:
+            try:
+                answer = await self._connection.chat.completions.with_raw_response.create(**self._body(request, by))
+                reply = _read(answer.parse(), answer.headers)
+            except openai.APIStatusError as error:
+                permit.settle(error.response.headers, 0)
+                refusal = Refusal.read(error)
+                await self._slow_down(refusal)
+                raise Refused(refusal) from error
             except openai.OpenAIError as error:
-                raise _translate(error, settings) from error
+                if isinstance(error, openai.APITimeoutError):
+                    self._limits.overloaded()
+                raise unanswered(error, self._settings.llm_timeout) from error
             except ValueError as error:
                 raise LLMUnavailable("the LLM's server sent what is no JSON") from error
-        try:
-            return _read(completion)
-        except (AttributeError, TypeError, LookupError) as error:  # OpenAI's client checks no reply's shape
-            raise LLMUnavailable("the LLM's server sent what is no chat completion: check OPENAI_BASE_URL") from error
+            permit.settle(answer.headers, reply.prompt_tokens + reply.completion_tokens or reckoned)
+            self._limits.went_well()
+        await self._learned.accepted(features, by)
+        if not reply.problem:
+            await self._learned.replied(by, follows=follows(reply.text, request.schema))
+        return reply if reply.model else replace(reply, model=self._target.model)
+
+    async def _slow_down(self, refusal: Refusal) -> None:
+        error = refusal.as_error(self._target.model)
+        if isinstance(error, LLMBusy):
+            await self._limits.paused(error.retry_after_s)
+        if isinstance(error, LLMUnavailable) and refusal.status != 500:  # which may be about this request alone
+            self._limits.overloaded()
+
+    def _body(self, request: ChatRequest, by: Capabilities) -> dict[str, Any]:
+        messages = request.messages if by.form is Form.STRICT else tell_form(request.messages, request.schema)
+        body: dict[str, Any] = {
+            "model": self._target.model,
+            "messages": [{"role": message.role, "content": message.content} for message in messages],
+        }
+        if form := response_format(by.form, request.schema):
+            body["response_format"] = form
+        if by.temperature:
+            body["temperature"] = self._settings.temperature
+        if by.length and request.max_tokens is not None:
+            body[by.length] = request.max_tokens
+        if by.logprobs and request.logprobs:
+            body["logprobs"] = True
+        if self._target.routed_to:
+            body["extra_body"] = {"models": [self._target.model, *self._target.routed_to]}
+        return body
 
 
-def _message(message: Message) -> Any:
-    return {"role": message.role, "content": message.content}
-
-
-def _read(completion: ChatCompletion) -> ChatReply:
-    """A server's reply, of which a careless one may leave out anything; a gateway's HTML page comes as a plain text."""
-    usage = completion.usage
-    tokens = (usage.prompt_tokens or 0, usage.completion_tokens or 0) if usage else (0, 0)
-    if not completion.choices:
-        return ChatReply("", EMPTY, False, *tokens)
-    choice = completion.choices[0]
-    content = choice.message.content if choice.message else None
-    if isinstance(content, list):  # some servers send a list of parts
-        content = "".join(part["text"] for part in content if isinstance(part, dict) and "text" in part)
-    text = content if isinstance(content, str) else ""
-    if choice.finish_reason == "content_filter" or (choice.message and choice.message.refusal):
-        return ChatReply("", "the LLM refused to answer", True, *tokens)
-    if choice.finish_reason == "length":
-        return ChatReply(text, "the LLM's reply was cut off", True, *tokens)
-    return ChatReply(text, "", True, *tokens) if text.strip() else ChatReply("", EMPTY, False, *tokens)
-
-
-def _translate(error: openai.OpenAIError, settings: Settings) -> LLMError:
-    """A vendor's error to ours. Its message is left out, and a code that is none: servers repeat prompts and keys."""
-    if isinstance(error, openai.APITimeoutError):
-        return LLMUnavailable(f"the LLM gave no answer within LLM_TIMEOUT={settings.llm_timeout:g} s")
-    if isinstance(error, openai.APIConnectionError):
-        return LLMUnavailable(f"the LLM's server cannot be reached ({type(error.__cause__).__name__})")
-    if not isinstance(error, openai.APIStatusError):
-        return LLMUnavailable(f"the LLM's server sent what is no answer ({type(error).__name__})")
-    status, code = error.status_code, _word(error.code) or _word(error.type) or "no code"
-    told = f"the LLM's server answered {status} ({code})"
-    if status == 403 and _is_moderated(error):
-        return LLMRefusesContent(told)
-    if status in {401, 403}:
-        return LLMRefusesRequest(f"{told}: check OPENAI_API_KEY and what it may use")
-    if status == 402 or code == "insufficient_quota":
-        return LLMRefusesRequest(f"{told}: the account's quota or balance is used up")
-    if status == 404:
-        return LLMRefusesRequest(f"{told}: check OPENAI_MODEL={settings.openai_model} and OPENAI_BASE_URL")
-    if status in {408, 409, 425, 429} or status >= 500:
-        return LLMUnavailable(told, retry_after_s=_retry_after_s(error))
-    if status == 413 or code in _CONTENT_CODES:
-        return LLMRefusesContent(told)
-    return LLMRefusesForm(f"{told}{f', parameter {_word(error.param)}' if _word(error.param) else ''}")
-
-
-def _word(value: object) -> str:
-    """``value`` if it is a code or a name, else nothing."""
-    return str(value) if value is not None and _CODE.fullmatch(str(value)) else ""
-
-
-def _is_moderated(error: openai.APIStatusError) -> bool:
-    """OpenRouter answers 403 with ``metadata`` where a moderation model objects to the input (its documentation)."""
-    return isinstance(error.body, dict) and "metadata" in error.body
-
-
-def _retry_after_s(error: openai.APIStatusError) -> float:
-    for header, unit_s in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        try:
-            return max(0.0, float(error.response.headers[header]) * unit_s)
-        except (KeyError, ValueError):
-            continue
-    return 0.0
-
-
-_jittered = wait_random_exponential(multiplier=_FIRST_PAUSE_S, max=_LONGEST_PAUSE_S)
-
-
-def _pause(state: RetryCallState) -> float:
-    """Seconds until the next try: what the server asks for, but never less than a growing random pause."""
-    error = state.outcome.exception() if state.outcome else None
-    asked_s = error.retry_after_s if isinstance(error, LLMUnavailable) else 0.0
-    return max(asked_s, _jittered(state))
+def _read(completion: ChatCompletion, headers: Any) -> ChatReply:
+    try:
+        return read_completion(completion, headers)
+    except (AttributeError, TypeError, LookupError) as error:  # a gateway's HTML page comes as a plain text
+        raise LLMUnavailable("the LLM's server sent what is no chat completion: check OPENAI_BASE_URL") from error
 
 
 _told_at: dict[str, float] = {}
 
 
-def _tell(state: RetryCallState) -> None:
+def _tell(what: str) -> None:
     """Log what is being waited out, but not for each of a thousand requests."""
-    trouble = str(state.outcome.exception() if state.outcome else "")
+    trouble = what.partition(";")[0]
     if time.monotonic() - _told_at.get(trouble, float("-inf")) > _LOGGED_EVERY_S:
         _told_at[trouble] = time.monotonic()
-        log.warning("%s; trying again, now in %.1f s", trouble, state.upcoming_sleep)
+        log.warning("%s", what)

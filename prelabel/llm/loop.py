@@ -13,31 +13,42 @@ from typing import Any, TypeVar
 import openai
 
 from prelabel.config import Settings
-from prelabel.llm.chat import ChatClient, Endpoint
+from prelabel.llm.capabilities import Learned
+from prelabel.llm.chat import ChatClient
+from prelabel.llm.endpoint import Endpoint, Target, targets
+from prelabel.llm.fallbacks import Cooldowns, Fallbacks
+from prelabel.llm.limits_protocol import Limits, Slots, Unlimited
+from prelabel.llm.memory import Memory, NoMemory
 
 T = TypeVar("T")
+Limiting = Callable[[Endpoint], Limits]
+"""Makes the limits of an endpoint, once a process and on its loop."""
 
 
 class LLM:
     """The way from synchronous code to LLMs.
 
     :param concurrency: requests in flight at once, over all projects, in each process.
+    :param memory: where what is learned of servers is kept for other processes.
+    :param limiting: what holds requests back; nothing but ``concurrency`` by default.
     """
 
-    def __init__(self, concurrency: int) -> None:
+    def __init__(self, concurrency: int, memory: Memory | None = None, limiting: Limiting | None = None) -> None:
         self._concurrency = concurrency
+        self._memory = memory or NoMemory()
+        self._limiting = limiting
         self._lock = threading.Lock()
         self._process: _Process | None = None
 
     def run(
         self,
         settings: Settings,
-        work: Callable[[ChatClient], Coroutine[Any, Any, T]],
+        work: Callable[[Fallbacks], Coroutine[Any, Any, T]],
         timeout_s: float,
         *,
         is_awaited: bool = False,
     ) -> T:
-        """What ``work`` gives, called with the LLM that ``settings`` name.
+        """What ``work`` gives, called with the LLMs that ``settings`` name.
 
         :param is_awaited: somebody looks at the screen until it is there: it need not queue behind bulk work.
         :raises LLMRefusesRequest: none is configured.
@@ -60,30 +71,42 @@ class LLM:
     def _current(self) -> "_Process":
         with self._lock:
             if self._process is None or self._process.pid != os.getpid():
-                self._process = _Process(self._concurrency)
+                self._process = _Process(self._concurrency, self._memory, self._limiting)
             return self._process
 
 
 class _Process:
-    """What one process has of its own: loop, connections by endpoint, slots, of which bulk work leaves an eighth."""
+    """What one process has of its own: loop, slots, and by endpoint its connections, limits, what is known of it."""
 
-    def __init__(self, concurrency: int) -> None:
+    def __init__(self, concurrency: int, memory: Memory, limiting: Limiting | None) -> None:
         self.pid = os.getpid()
         self.loop = asyncio.new_event_loop()
         self._connections: dict[Endpoint, openai.AsyncOpenAI] = {}
-        self._slots = asyncio.Semaphore(concurrency)
-        self._bulk_slots = asyncio.Semaphore(max(1, concurrency - -(-concurrency // 8)))
+        self._limits: dict[Endpoint, Limits] = {}
+        self._learned: dict[str, Learned] = {}
+        self._memory = memory
+        slots = Slots(concurrency)
+        self._limiting = limiting or (lambda _: Unlimited(slots))
+        self._cooldowns = Cooldowns(memory)
         self._thread = threading.Thread(target=self.loop.run_forever, name="llm-loop", daemon=True)
         self._thread.start()
 
     async def start(
-        self, settings: Settings, work: Callable[[ChatClient], Coroutine[Any, Any, T]], *, is_awaited: bool
+        self, settings: Settings, work: Callable[[Fallbacks], Coroutine[Any, Any, T]], *, is_awaited: bool
     ) -> T:
-        endpoint = Endpoint.of(settings)
-        if endpoint not in self._connections:
-            self._connections[endpoint] = endpoint.connect()
-        slots = (self._slots,) if is_awaited else (self._bulk_slots, self._slots)
-        return await work(ChatClient(self._connections[endpoint], settings, slots))
+        found = targets(settings)
+        models = [self._client(target, settings, is_awaited=is_awaited) for target in found]
+        return await work(Fallbacks(models, [target.account_name for target in found], self._cooldowns))
+
+    def _client(self, target: Target, settings: Settings, *, is_awaited: bool) -> ChatClient:
+        at, name = target.endpoint, target.server_name
+        if at not in self._connections:
+            self._connections[at] = at.connect()
+            self._limits[at] = self._limiting(at)
+        if name not in self._learned:
+            self._learned[name] = Learned(name, at.provider, self._memory)
+        connection, limits = self._connections[at], self._limits[at]
+        return ChatClient(connection, target, settings, self._learned[name], limits, is_awaited=is_awaited)
 
     def close(self) -> None:
         asyncio.run_coroutine_threadsafe(self._wind_up(), self.loop).result()
@@ -96,5 +119,7 @@ class _Process:
         for task in unfinished:
             task.cancel()
         await asyncio.gather(*unfinished, return_exceptions=True)
+        for limits in self._limits.values():
+            await limits.close()
         for connection in self._connections.values():
             await connection.close()

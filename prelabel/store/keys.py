@@ -7,6 +7,8 @@ time it was made: a project id that Label Studio gives away again starts empty. 
 key                                           type     holds
 ============================================  =======  ==========================================================
 ``prelabel:1:doctor``                         string   the doctor could write; some seconds
+``prelabel:1:llm:capabilities:SERVER``        string   what an LLM's server with a model understands (JSON); a day
+``prelabel:1:llm:cooldown:ACCOUNT``           string   a model that failed, so that others are tried first; minutes
 ``prelabel:1:SITE:projects``                  hash     project id to the time it was made, as last heard
 ``prelabel:1:SITE:runs``                      zset     run id by the time it was asked for
 ``prelabel:1:SITE:going``                     hash     project id to the id of the run it has going
@@ -40,6 +42,7 @@ from prelabel.errors import RequestError
 
 LAYOUT = "prelabel:1"
 PROBE = f"{LAYOUT}:doctor"
+LLM_MEMORY = f"{LAYOUT}:llm"
 _UID = re.compile(r"([0-9]{1,18})(?:\.([0-9]{1,18}))?")
 
 

@@ -69,7 +69,7 @@ def usual_error(status: int) -> dict[str, Any]:
     return error_body(message, kind=kind, code=code)
 
 
-def completion_body(asked: Asked, completion: Completion) -> dict[str, Any]:
+def completion_body(asked: Asked, completion: Completion, *, has_logprobs: bool = True) -> dict[str, Any]:
     """A whole chat completion object, with token counts at four characters a token."""
     content = completion.text if isinstance(completion, CutOff) else completion if isinstance(completion, str) else None
     refusal = completion.text if isinstance(completion, Refusal) else None
@@ -84,7 +84,7 @@ def completion_body(asked: Asked, completion: Completion) -> dict[str, Any]:
             {
                 "index": 0,
                 "message": {"role": "assistant", "content": content, "refusal": refusal, "annotations": []},
-                "logprobs": None,
+                "logprobs": _logprobs(content or "") if has_logprobs and asked.body.get("logprobs") else None,
                 "finish_reason": "length" if isinstance(completion, CutOff) else "stop",
             }
         ],
@@ -98,6 +98,14 @@ def completion_body(asked: Asked, completion: Completion) -> dict[str, Any]:
         "service_tier": "default",
         "system_fingerprint": "fp_fake",
     }
+
+
+def _logprobs(content: str) -> dict[str, Any]:
+    """One token a word."""
+    tokens: list[dict[str, Any]] = [
+        {"token": each, "logprob": -0.1, "bytes": None, "top_logprobs": []} for each in content.split(" ")
+    ]
+    return {"content": tokens, "refusal": None}
 
 
 def models_body(names: tuple[str, ...]) -> dict[str, Any]:

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 NO_LABEL = "none"
+TOLD = "Reply with one JSON object"
+"""With what the form begins where it is told in words."""
+TOLD_KEY = re.compile(r'"(\w+)": (\[?)"?<(\w+)>')
 LABEL_LINE = re.compile(r"^(\w+): (.+?)(?: - .*)?$", re.MULTILINE)
 """``<id>: <text> - <hint>``; a label whose own text holds " - " reads shorter than it is."""
 LABEL_KEY = re.compile(r"labels?(_\d+)?")
@@ -58,6 +61,8 @@ class Asked:
     temperature: float | None
     headers: Mapping[str, str]
     """By lower-case name."""
+    body: Mapping[str, Any]
+    """All that was sent."""
     instructions: str
     """The system message."""
     controls: tuple[Control, ...]
@@ -77,19 +82,21 @@ class Asked:
 
 def read_request(body: Mapping[str, Any], headers: Mapping[str, str]) -> Asked:
     """:raises Refused: OpenAI would not take it, or it is not in the project's prompt format."""
-    schema = _read_schema(body.get("response_format"))
     messages = tuple(body.get("messages", ()))
     if [message.get("role") for message in messages] != ["system", "user"]:
         raise Refused("expected one system and one user message", "messages")
     if any(not isinstance(message.get("content"), str) for message in messages):
         raise Refused("expected messages of plain text", "messages")
     system, user = (message["content"] for message in messages)
+    given = body.get("response_format") or {"type": "text"}
+    schema = _read_schema(given) if given["type"] == "json_schema" else given.get("schema") or _schema_in_words(system)
     return Asked(
         messages=messages,
         schema=schema,
         model=body["model"],
         temperature=body.get("temperature"),
         headers=headers,
+        body=body,
         instructions=system,
         controls=tuple(_read_controls(schema, system)),
         tickets=tuple((line["id"], line["text"]) for line in _read_block(user, "tickets")),
@@ -114,6 +121,23 @@ def _read_schema(response_format: Any) -> Mapping[str, Any]:
     if not _answer_schema(schema):
         raise Refused("expected a schema of answers", "response_format")
     return dict(schema)
+
+
+def _schema_in_words(system: str) -> Mapping[str, Any]:
+    """The schema that the end of the system message tells of, with the ids that stand in its lists of labels."""
+    told, lists = system.rpartition(TOLD)[2], system.split('Labels of "')[1:]
+    if "JSON" not in system or not lists:
+        raise Refused("expected the form in words", "messages")
+    ids = iter([*(line[0] for line in LABEL_LINE.findall(each.partition("\n\n")[0])), NO_LABEL] for each in lists)
+    answer: dict[str, Any] = {}
+    for key, many, kind in TOLD_KEY.findall(told):
+        if kind == "id":
+            enum = next(ids)
+            one = {"type": "string", "enum": enum}
+            answer[key] = {"type": "array", "items": {**one, "enum": enum[:-1]}} if many else one
+        else:
+            answer[key] = {"type": "string" if kind == "text" else kind}
+    return {"type": "object", "properties": {"answers": {"type": "array", "items": {"properties": answer}}}}
 
 
 def _nodes(schema: Any, context: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:

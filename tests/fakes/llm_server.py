@@ -1,14 +1,16 @@
 """An OpenAI-compatible LLM server for the tests: real HTTP on loopback, with answers and faults as a test orders them.
 
-A test says what is answered (``enqueue`` for the next reply, ``answer`` for the policy per ticket) and reads what was
-asked (``history``; ``complaints`` for what was refused). ``llm_request`` checks and reads requests, ``llm_policy``
-thinks up answers, ``llm_replies`` dresses them as OpenAI does; here are addresses, keys and connections.
+A test says what is answered (``enqueue`` for the next reply, ``answer`` for the policy per ticket, ``mood`` for the
+kind of server) and reads what was asked (``history``; ``complaints`` for what no server should be sent; ``refused``
+counts what the mood refuses). ``llm_request`` checks and reads requests, ``llm_policy`` thinks up answers,
+``llm_replies`` dresses them as OpenAI does; here are addresses, keys and connections.
 """
 
 import json
 import socket
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from uuid import uuid4
 
+from tests.fakes.llm_moods import STRICT
 from tests.fakes.llm_policy import Policy, by_words, reply
 from tests.fakes.llm_replies import (
     Drop,
@@ -28,7 +31,7 @@ from tests.fakes.llm_replies import (
     models_body,
     usual_error,
 )
-from tests.fakes.llm_request import Asked, Refused, read_request
+from tests.fakes.llm_request import TOLD, Asked, Refused, read_request
 
 
 class FakeLLM:
@@ -47,11 +50,14 @@ class FakeLLM:
         self._hurry = threading.Event()
         self._ordered: deque[Reply] = deque()
         self.api_key = "test-key"
-        self.models = ("gpt-4o-mini", "gpt-4o")
+        self.models: tuple[str, ...] = ("gpt-4o-mini", "gpt-4o")
         self.latency_s = 0.0
         self.answer: Policy = by_words
         self.history: list[Asked] = []
         self.complaints: list[str] = []
+        self.mood = STRICT
+        self.refused = 0
+        self.refusal_latency_s = 0.0
         self.max_in_flight = 0
 
     @property
@@ -98,6 +104,11 @@ class FakeLLM:
         request = json.loads(body)
         if request["model"] not in self.models:
             return self._refuse(404, f"unknown model {request['model']}")
+        if refusal := self.mood.refusal(request):
+            with self._lock:
+                self.refused += 1
+            time.sleep(self.refusal_latency_s)
+            return Answer(refusal.status, refusal.body or usual_error(refusal.status))
         try:
             asked = read_request(request, headers)
         except Refused as refused:
@@ -112,8 +123,12 @@ class FakeLLM:
                 return ordered
             case Fault(status, more_headers, fault_body):
                 return Answer(status, fault_body or usual_error(status), more_headers)
+            case None | Hang() if self.mood.ignores_form and TOLD not in asked.instructions:
+                return Answer(200, completion_body(asked, "The first one is about money, I think."))
             case None | Hang():
-                return Answer(200, completion_body(asked, reply(asked, self.answer)))
+                return Answer(
+                    200, completion_body(asked, reply(asked, self.answer), has_logprobs=self.mood.has_logprobs)
+                )
             case completion:
                 return Answer(200, completion_body(asked, completion))
 

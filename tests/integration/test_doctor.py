@@ -245,11 +245,11 @@ BROKEN: dict[str, tuple[Break, set[str], str, str]] = {
         "answered 402",
         "quota or balance is used up",
     ),
-    "a model without strict schemas": (
+    "a model that will not have the request": (
         lambda it: it.llm.enqueue(Fault(400)),
         {"llm"},
         "answered 400",
-        "knows strict JSON schemas",
+        "check OPENAI_MODEL and OPENAI_BASE_URL",
     ),
     "no Label Studio": (
         with_env(LABEL_STUDIO_URL=NOWHERE),

@@ -1,0 +1,164 @@
+"""What LLM servers answer when they do not answer: read from status and body, and turned into our errors.
+
+The one place that knows vendors' errors. Servers repeat prompts and keys in their messages, so these are looked at and
+never passed on; what is told is the status and the code, where it is one.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import openai
+
+from prelabel.errors import LLMBusy, LLMError, LLMRefusesContent, LLMRefusesForm, LLMRefusesRequest, LLMUnavailable
+
+LONGEST_WORDS = 600
+"""Characters of a message that are looked at: what is the matter stands at its beginning, a repeated prompt later."""
+_CODE = re.compile(r"[\w.-]{1,60}")
+_CONTENT_CODES = frozenset(
+    {"content_filter", "content_policy_violation", "context_length_exceeded", "string_above_max_length"}
+    | {"exceed_context_size_error", "invalid_prompt"}
+)
+_CONTENT_WORDS = re.compile(r"(maximum|exceeds?.{0,40}) context (length|size|window)|prompt is too long")
+_QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "insufficient_balance"})
+_QUOTA_WORDS = re.compile(r"exceeded your current quota|insufficient (balance|credits)|credit balance is too low")
+_MODEL_CODES = frozenset({"model_not_found", "invalid_model", "model_not_supported", "deploymentnotfound"})
+_MODEL_WORDS = re.compile(
+    r"(not a valid|invalid|unknown) model|model .{0,80}(does not exist|not found|is not supported)"
+)
+_PASSING = frozenset({408, 409, 425, 429, 498, 499})
+_FEATURES = {
+    "form": re.compile(r"response_?\s?format|json_schema|json_object|structured[ _]outputs?|guided_json|grammar"),
+    "temperature": re.compile(r"\btemperature\b"),
+    "length": re.compile(r"max_tokens|max_completion_tokens"),
+    "logprobs": re.compile(r"logprobs"),
+}
+"""What of a request a server may refuse, and how it calls it."""
+_NAMES_A_FEATURE = frozenset({400, 403, 404, 422, 500, 501})
+"""Statuses under which servers have been seen to say so: 403 is OpenAI's for the logprobs of o4-mini, 500 that of
+ik_llama.cpp for ``response_format``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An answer that is no completion."""
+
+    status: int
+    code: str = ""
+    """A word for programs, empty where there is none."""
+    param: str = ""
+    words: str = field(default="", repr=False)
+    """What the message begins with, in lower case; never shown, since it may repeat the prompt."""
+    is_moderated: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def read(cls, error: openai.APIStatusError) -> "Refusal":
+        """:param error: its body is what stood under ``error`` where there was such a thing, else all."""
+        return cls.of(error.status_code, error.body, error.response.headers)
+
+    @classmethod
+    def of(cls, status: int, body: object, headers: Mapping[str, str]) -> "Refusal":
+        """:param body: an object, a list or a text, as servers have it."""
+        said = body if isinstance(body, Mapping) else {}
+        words = _words(body)[:LONGEST_WORDS].lower()
+        code = _word(said.get("code")) or _word(said.get("type"))
+        if code == str(status):  # OpenRouter and vLLM repeat the status there
+            code = _word(said.get("type"))
+        return cls(status, code, _word(said.get("param")), words, "metadata" in said and status == 403, headers)
+
+    def feature(self, sent: frozenset[str]) -> str:
+        """Which of the features that were sent is refused, empty if it is none of them.
+
+        A stated parameter counts before words, and of several in words the first.
+        """
+        if self.status not in _NAMES_A_FEATURE or self.code in _CONTENT_CODES:
+            return ""
+        for text in filter(None, (self.param.lower(), self.words)):
+            named = {name: match.start() for name in sent if (match := _FEATURES[name].search(text))}
+            if named:
+                return min(named, key=lambda name: named[name])
+        return ""
+
+    @property
+    def is_unexplained(self) -> bool:
+        """Whether anything in the request may be the cause."""
+        return self.status == 500 or (self.status in {400, 422} and not self.words.strip())
+
+    @property
+    def retry_after_s(self) -> float:
+        """Seconds that the server asks to be left alone, 0 if it does not say (RFC 9110, 10.2.3; OpenAI's ``-ms``)."""
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        for name, unit_s in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+            try:
+                return max(0.0, float(headers[name]) * unit_s)
+            except (KeyError, ValueError):
+                continue
+        try:
+            at = parsedate_to_datetime(headers.get("retry-after", ""))
+        except ValueError:
+            return 0.0
+        return max(0.0, ((at if at.tzinfo else at.replace(tzinfo=UTC)) - datetime.now(UTC)).total_seconds())
+
+    def as_error(self, model: str) -> LLMError:
+        """:param model: as the settings call it."""
+        told = f"the LLM's server answered {self.status} ({self.code or 'no code'})"
+        code = self.code.lower()
+        if self.is_moderated:
+            return LLMRefusesContent(told)
+        if self.status == 402 or code in _QUOTA_CODES or _QUOTA_WORDS.search(self.words):
+            return LLMRefusesRequest(f"{told}: the account's quota or balance is used up")
+        if self.status in {401, 403}:
+            return LLMRefusesRequest(f"{told}: check OPENAI_API_KEY and what it may use")
+        if self.status == 404:
+            return LLMRefusesRequest(f"{told}: check OPENAI_MODEL={model} and OPENAI_BASE_URL")
+        if self.status == 429:
+            return LLMBusy(told, retry_after_s=self.retry_after_s)
+        if self.status in _PASSING or self.status >= 500:
+            return LLMUnavailable(told, retry_after_s=self.retry_after_s)
+        if self.status == 413 or code in _CONTENT_CODES or _CONTENT_WORDS.search(self.words):
+            return LLMRefusesContent(told)
+        if code in _MODEL_CODES or _MODEL_WORDS.search(self.words):
+            return LLMRefusesRequest(f"{told}: check OPENAI_MODEL={model} and OPENAI_BASE_URL")
+        return LLMRefusesForm(f"{told}{f', parameter {self.param}' if self.param else ''}")
+
+
+class Refused(Exception):
+    """The server refused; caught in this package, where it becomes one of our errors or another try."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal)
+        self.refusal = refusal
+
+
+def unanswered(error: openai.OpenAIError, timeout_s: float) -> LLMError:
+    """What is the matter where there is no answer, or none that is HTTP."""
+    if isinstance(error, openai.APITimeoutError):
+        return LLMUnavailable(f"the LLM gave no answer within LLM_TIMEOUT={timeout_s:g} s")
+    if isinstance(error, openai.APIConnectionError):
+        return LLMUnavailable(f"the LLM's server cannot be reached ({type(error.__cause__).__name__})")
+    return LLMUnavailable(f"the LLM's server sent what is no answer ({type(error).__name__})")
+
+
+def _word(value: object) -> str:
+    """``value`` if it is a code or a name, else nothing."""
+    return str(value) if value is not None and _CODE.fullmatch(str(value)) else ""
+
+
+def _words(body: Any) -> str:
+    """What a body says for people: OpenAI's ``message``, FastAPI's ``detail``, OpenRouter's upstream error."""
+    if isinstance(body, str):
+        return body
+    if isinstance(body, list):
+        return " ".join(map(_words, body))
+    if not isinstance(body, Mapping):
+        return ""
+    loc = body.get("loc")
+    place = ".".join(map(str, loc)) if isinstance(loc, list) else ""
+    upstream = body.get("metadata")
+    raw = upstream.get("raw") if isinstance(upstream, Mapping) else ""
+    said = (body.get(name) for name in ("message", "msg", "detail", "error"))
+    return " ".join(filter(None, (place, *map(_words, said), _words(raw))))

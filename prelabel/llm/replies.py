@@ -1,0 +1,67 @@
+"""A chat completion to a reply, of which a careless server may leave out anything."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from openai.types.chat import ChatCompletion
+from openai.types.chat.chat_completion import Choice
+
+from prelabel.llm.exchange import ChatReply
+from prelabel.llm.refusals import Refusal, Refused
+
+EMPTY = "the LLM's reply is empty"
+UPSTREAM = 502
+"""The status of an error within a completion that names none."""
+
+
+def read_completion(completion: ChatCompletion, headers: Mapping[str, str]) -> ChatReply:
+    """
+    :raises Refused: it holds an error in place of an answer, as OpenRouter's do where a model failed midway.
+    :raises AttributeError, TypeError, LookupError: it is no chat completion; OpenAI's client checks no reply's shape.
+    """
+    count = partial(_counted, completion)
+    if not completion.choices:
+        _check(completion, headers)
+        return count(text="", problem=EMPTY, is_final=False)
+    choice = completion.choices[0]
+    _check(choice, headers)
+    content: Any = choice.message.content if choice.message else None
+    if isinstance(content, list):  # some servers send a list of parts
+        content = "".join(part["text"] for part in content if isinstance(part, dict) and "text" in part)
+    text = content if isinstance(content, str) else ""
+    count = partial(count, logprobs=_logprobs(choice))
+    if choice.finish_reason == "content_filter" or (choice.message and choice.message.refusal):
+        return count(text="", problem="the LLM refused to answer")
+    if choice.finish_reason == "length":
+        return count(text=text, problem="the LLM's reply was cut off", is_cut_off=True)
+    return count(text=text) if text.strip() else count(text="", problem=EMPTY, is_final=False)
+
+
+def _check(part: ChatCompletion | Choice, headers: Mapping[str, str]) -> None:
+    """An ``error`` in a body of status 200 (https://openrouter.ai/docs/api/reference/errors-and-debugging)."""
+    error = (part.model_extra or {}).get("error")
+    if error:
+        code = error.get("code") if isinstance(error, Mapping) else None
+        status = code if isinstance(code, int) and 400 <= code < 600 else UPSTREAM
+        raise Refused(Refusal.of(status, error, headers))
+
+
+def _logprobs(choice: Choice) -> tuple[tuple[str, float], ...] | None:
+    """Tokens with their log probabilities; None too where they are in the form that OpenAI gave up in 2023."""
+    tokens = choice.logprobs.content if choice.logprobs else None
+    if not isinstance(tokens, list):
+        return None
+    return tuple((str(token.token), float(token.logprob)) for token in tokens)
+
+
+def _counted(completion: ChatCompletion, **read: Any) -> ChatReply:
+    usage = completion.usage
+    details = usage.prompt_tokens_details if usage else None
+    return ChatReply(
+        **read,
+        prompt_tokens=(usage.prompt_tokens or 0) if usage else 0,
+        cached_tokens=(details.cached_tokens or 0) if details else 0,
+        completion_tokens=(usage.completion_tokens or 0) if usage else 0,
+        model=str(completion.model or ""),
+    )

@@ -1,0 +1,67 @@
+"""Completions of careless servers."""
+
+from typing import Any
+
+import pytest
+from openai.types.chat import ChatCompletion
+
+from prelabel.llm.exchange import ChatReply
+from prelabel.llm.refusals import Refused
+from prelabel.llm.replies import EMPTY, read_completion
+
+
+def read(**body: Any) -> ChatReply:
+    return read_completion(ChatCompletion.construct(None, **body), {})
+
+
+def choice(**fields: Any) -> dict[str, Any]:
+    return {"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop", **fields}
+
+
+@pytest.mark.parametrize(
+    ("body", "reply"),
+    [
+        ({"choices": [choice()]}, ChatReply("hi")),
+        ({"choices": [choice()], "model": "m"}, ChatReply("hi", model="m")),
+        ({"choices": []}, ChatReply("", EMPTY, is_final=False)),
+        ({}, ChatReply("", EMPTY, is_final=False)),
+        ({"choices": [choice(message={"content": None})]}, ChatReply("", EMPTY, is_final=False)),
+        ({"choices": [choice(message={"content": " "})]}, ChatReply("", EMPTY, is_final=False)),
+        ({"choices": [choice(message={"content": [{"type": "text", "text": "a"}, {"text": "b"}]})]}, ChatReply("ab")),
+        (
+            {"choices": [choice(finish_reason="length")]},
+            ChatReply("hi", "the LLM's reply was cut off", is_cut_off=True),
+        ),
+        ({"choices": [choice(finish_reason="content_filter")]}, ChatReply("", "the LLM refused to answer")),
+        ({"choices": [choice(message={"refusal": "No."})]}, ChatReply("", "the LLM refused to answer")),
+        (
+            {"choices": [choice(logprobs={"content": [{"token": "hi", "logprob": -0.5}]})]},
+            ChatReply("hi", logprobs=(("hi", -0.5),)),
+        ),
+        ({"choices": [choice(logprobs={"tokens": ["hi"], "token_logprobs": [-0.5]})]}, ChatReply("hi")),
+    ],
+)
+def test_a_completion_is_read(body: dict[str, Any], reply: ChatReply) -> None:
+    assert read(**body) == reply
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"error": {"code": 402, "message": "Insufficient credits"}}, 402),
+        ({"error": {"code": "odd"}}, 502),
+        ({"error": "no"}, 502),
+        ({"choices": [choice(error={"code": 429, "message": "slow down"}, finish_reason="error")]}, 429),
+    ],
+)
+def test_an_error_in_a_body_of_status_200_is_one(body: dict[str, Any], status: int) -> None:
+    with pytest.raises(Refused) as refused:
+        read(**body)
+
+    assert refused.value.refusal.status == status
+
+
+@pytest.mark.parametrize("body", [{"choices": "hi"}, {"choices": [1]}, {"choices": {"a": 1}}])
+def test_what_is_no_completion_is_told_apart_from_a_bug(body: dict[str, Any]) -> None:
+    with pytest.raises((AttributeError, TypeError, LookupError)):
+        read(**body)
