@@ -136,6 +136,8 @@ class Settings(BaseModel):
     few_shot_examples: Count = 8
 
     llm_concurrency: AtLeastOne = 32
+    llm_rpm: Count = 0
+    llm_tpm: Count = 0
     llm_tasks_per_request: AtLeastOne = 10
     llm_timeout: Seconds = 20.0
     llm_max_retries: Count = 5

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -28,6 +30,18 @@ def connect(url: str) -> redis.Redis:
         socket_timeout=ANSWER_TIMEOUT_S,
         # Once more, for a connection that went stale while it was idle; a timeout is not waited for twice.
         retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
+        health_check_interval=30,
+    )
+
+
+def connect_async(url: str) -> redis.asyncio.Redis:
+    """The same as :func:`connect` for one event loop, on which it must be closed, too."""
+    return redis.asyncio.Redis.from_url(
+        url,
+        decode_responses=True,
+        socket_connect_timeout=CONNECT_TIMEOUT_S,
+        socket_timeout=ANSWER_TIMEOUT_S,
+        retry=AsyncRetry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
         health_check_interval=30,
     )
 

@@ -9,6 +9,9 @@ key                                           type     holds
 ``prelabel:1:doctor``                         string   the doctor could write; some seconds
 ``prelabel:1:llm:capabilities:SERVER``        string   what an LLM's server with a model understands (JSON); a day
 ``prelabel:1:llm:cooldown:ACCOUNT``           string   a model that failed, so that others are tried first; minutes
+``prelabel:1:limits:HASH``                    hash     of an LLM's server and key: when who may ask next, pauses and
+                                                       limits learned; a day
+``prelabel:1:limits:HASH:processes``          zset     processes that ask there by when they last did; a minute
 ``prelabel:1:SITE:projects``                  hash     project id to the time it was made, as last heard
 ``prelabel:1:SITE:runs``                      zset     run id by the time it was asked for
 ``prelabel:1:SITE:going``                     hash     project id to the id of the run it has going
@@ -34,6 +37,7 @@ key                                           type     holds
 ============================================  =======  ==========================================================
 """
 
+import hashlib
 import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -44,6 +48,15 @@ LAYOUT = "prelabel:1"
 PROBE = f"{LAYOUT}:doctor"
 LLM_MEMORY = f"{LAYOUT}:llm"
 _UID = re.compile(r"([0-9]{1,18})(?:\.([0-9]{1,18}))?")
+
+
+def limits_key(url: str, api_key: str) -> str:
+    """The key of what an LLM's server allows to one API key, which stands in it as a hash only, like the server.
+
+    Paths make no difference: providers limit accounts, not addresses.
+    """
+    host = (urlsplit(url).netloc.rpartition("@")[2]).lower()
+    return f"{LAYOUT}:limits:{hashlib.sha256(f'{host} {api_key}'.encode()).hexdigest()[:32]}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,13 +14,14 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from uuid import uuid4
 
 from tests.fakes.llm_moods import STRICT
 from tests.fakes.llm_policy import Policy, by_words, reply
+from tests.fakes.llm_rate import SlidingWindow
 from tests.fakes.llm_replies import (
     Drop,
     Fault,
@@ -52,6 +53,7 @@ class FakeLLM:
         self.api_key = "test-key"
         self.models: tuple[str, ...] = ("gpt-4o-mini", "gpt-4o")
         self.latency_s = 0.0
+        self.rate: SlidingWindow | None = None
         self.answer: Policy = by_words
         self.history: list[Asked] = []
         self.complaints: list[str] = []
@@ -96,9 +98,17 @@ class FakeLLM:
                 return Answer(200, models_body(self.models))
             case "POST", "/v1/chat/completions":
                 with self._counted():
-                    return self._complete(body, headers)
+                    return self._limited(body, headers)
             case _:
                 return self._refuse(404, f"Invalid URL ({method} {path})", error_body(f"Invalid URL ({method} {path})"))
+
+    def _limited(self, body: bytes, headers: Mapping[str, str]) -> "Answer | Drop":
+        """Within ``rate``, if there is one."""
+        if self.rate is None:
+            return self._complete(body, headers)
+        is_admitted, told = self.rate.admit()
+        answer = self._complete(body, headers) if is_admitted else Answer(429, usual_error(429))
+        return answer if isinstance(answer, Drop) else replace(answer, headers={**told, **answer.headers})
 
     def _complete(self, body: bytes, headers: Mapping[str, str]) -> "Answer | Drop":
         request = json.loads(body)
