@@ -15,7 +15,7 @@ from prelabel.core.schema import reply_schema
 from prelabel.core.tokens import cut_middle, estimate_tokens
 from prelabel.core.types import Abstained, Choices, Example, Failed, Outcome, Ticket, Usage
 from prelabel.errors import LLMError, LLMRefusesContent, LLMRefusesForm, LLMRefusesRequest
-from prelabel.llm.chat import ChatReply, ChatRequest
+from prelabel.llm.exchange import ChatReply, ChatRequest
 
 LONGEST_EXAMPLE_TOKENS = 200
 SLACK_TOKENS = 20

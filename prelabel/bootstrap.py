@@ -5,22 +5,28 @@ Nothing here opens a connection: clients connect on first use, so a server may l
 
 import logging
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
+from urllib.parse import urlsplit
 
 import redis
 
 from prelabel.config import Settings
 from prelabel.connecting import Connecting
+from prelabel.core.rates import Rates
 from prelabel.errors import StudioError
 from prelabel.examples import Examples
 from prelabel.labeling import Labeler
 from prelabel.learning import Learning
+from prelabel.llm.budget import OwnBudget, SharedBudget
+from prelabel.llm.endpoint import Endpoint
+from prelabel.llm.limits import KeyLimits
 from prelabel.llm.loop import LLM
 from prelabel.service import Service
 from prelabel.store import connection
 from prelabel.store.annotations import Annotations
 from prelabel.store.jobs import JobQueue
-from prelabel.store.keys import Keys
+from prelabel.store.keys import Keys, limits_key
+from prelabel.store.limits import RedisBudget
 from prelabel.store.llm_memory import LLMMemory
 from prelabel.store.projects import Projects
 from prelabel.store.prompts import Prompts
@@ -77,7 +83,7 @@ def build(settings: Settings) -> Services:
     keys = Keys(settings.label_studio_url)
     projects, prompts, annotations = Projects(client, keys), Prompts(client, keys), Annotations(client, keys)
     jobs = JobQueue(connection.connect_queue(settings.redis_url), keys, projects)
-    llm = LLM(settings.llm_concurrency, LLMMemory(client))
+    llm = LLM(settings.llm_concurrency, LLMMemory(client), partial(_limits, settings))
     runs, labeler = Runs(client, keys), Labeler(Examples(annotations), llm)
     service = Service(settings, projects, labeler)
     learning = Learning(service, projects, prompts, annotations, jobs)
@@ -85,6 +91,15 @@ def build(settings: Settings) -> Services:
     return Services(
         settings, client, llm, projects, prompts, annotations, runs, labeler, jobs, service, learning, connecting
     )
+
+
+def _limits(settings: Settings, endpoint: Endpoint) -> KeyLimits:
+    """What one key of one server allows; ``LLM_RPM`` and ``LLM_TPM`` are about the main server alone."""
+    is_main = urlsplit(endpoint.base_url).netloc == urlsplit(settings.llm_url).netloc
+    rates = Rates(settings.llm_rpm, settings.llm_tpm) if is_main else Rates()
+    key = limits_key(endpoint.base_url, endpoint.key)
+    budget = SharedBudget(RedisBudget(settings.redis_url, key, rates), OwnBudget(rates), settings.workers)
+    return KeyLimits(settings.llm_concurrency, budget)
 
 
 def configure_logging(settings: Settings) -> None:

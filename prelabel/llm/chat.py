@@ -9,8 +9,10 @@ import asyncio
 import logging
 import random
 import time
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import openai
 from openai.types.chat import ChatCompletion
@@ -19,14 +21,11 @@ from prelabel.config import Settings
 from prelabel.core.tokens import estimate_tokens
 from prelabel.errors import LLMBusy, LLMUnavailable
 from prelabel.llm.capabilities import Capabilities, Learned
-from prelabel.llm.endpoint import Endpoint, Target
+from prelabel.llm.endpoint import Target
 from prelabel.llm.exchange import ChatReply, ChatRequest
 from prelabel.llm.forms import Form, follows, response_format, tell_form
-from prelabel.llm.limits_protocol import Limits
 from prelabel.llm.refusals import Refusal, Refused, unanswered
-from prelabel.llm.replies import EMPTY, read_completion
-
-__all__ = ["EMPTY", "ChatClient", "ChatReply", "ChatRequest", "Endpoint"]
+from prelabel.llm.replies import read_completion
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +33,44 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 20.0
 USUAL_REPLY_TOKENS = 200
 """What a reply is reckoned at before it is there, where the request sets no limit."""
 _LOGGED_EVERY_S = 10.0
+
+
+class Permit(Protocol):
+    """Leave for one request, held while it is in flight."""
+
+    def settle(self, headers: Mapping[str, str], tokens: int) -> None:
+        """What the server said of its limits, and what the request has cost.
+
+        Called once for every answer of the server, errors among them (then with 0 tokens); not called where none came.
+
+        :param headers: names in any case; look them up in lower case.
+        """
+
+
+class Limits(Protocol):
+    """The limits of one key at one server, shared by all who use it in this process."""
+
+    def request(self, tokens: int, *, is_awaited: bool) -> AbstractAsyncContextManager[Permit]:
+        """Waits until one more request of about so many tokens may be in flight.
+
+        :param is_awaited: somebody looks at the screen until it is answered: it goes before bulk work.
+        """
+
+    async def paused(self, seconds: float) -> None:
+        """The server has answered 429: every caller of this key waits (0: it named no time).
+
+        Only notes it and returns; the waiting is done in :meth:`request`. Called before the permit is given back, so
+        that nobody slips through.
+        """
+
+    def overloaded(self) -> None:
+        """The server is at its limit (429, 5xx, no answer in time): fewer at once; before the permit is given back."""
+
+    def went_well(self) -> None:
+        """A request was answered: there may be more at once, in time; before the permit is given back."""
+
+    async def close(self) -> None:
+        """Hang up; nothing is asked of it afterwards."""
 
 
 class ChatClient:

@@ -9,9 +9,9 @@ import random
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from prelabel.core.rates import LONGEST_PAUSE_S, Noted, Rates
 from prelabel.llm.budget import Budget
@@ -30,31 +30,6 @@ _FIRST_PAUSE_S, _LAST_PAUSE_S = 1.0, 30.0
 """Where a 429 names no time: from queues that are full for a second to windows of a minute."""
 
 
-class Permit(Protocol):
-    """One request that may be in flight."""
-
-    def settle(self, headers: Mapping[str, str], tokens: int) -> None:
-        """What the server said of its limits, and what the request has cost; to be called for errors, too."""
-
-
-class Limits(Protocol):
-    """What one key of one server allows."""
-
-    def request(self, tokens: int, *, is_awaited: bool) -> AbstractAsyncContextManager[Permit]:
-        """Waits until one more request of about so many tokens may be in flight."""
-
-    async def paused(self, seconds: float) -> None:
-        """The server has answered 429: every caller of this key waits (0: it named no time)."""
-
-    def overloaded(self) -> None:
-        """429, 5xx or no answer in time: fewer at once. To be called before the permit is given back."""
-
-    def went_well(self) -> None:
-        """An answer came: a little more at once."""
-
-    async def close(self) -> None: ...
-
-
 @dataclass(slots=True, eq=False)
 class _Caller:
     tokens: int
@@ -63,8 +38,10 @@ class _Caller:
     """The request's number, once it may go."""
 
 
-class SharedLimits:
-    """Limits that all processes keep together as far as ``budget`` does; used on one loop.
+class KeyLimits:
+    """What one key of one server allows, kept by all processes together as far as ``budget`` does; used on one loop.
+
+    The :class:`prelabel.llm.chat.Limits` of production.
 
     :param concurrency: most requests in flight, in this process.
     """
@@ -84,7 +61,7 @@ class SharedLimits:
         self._next_pause_s = _FIRST_PAUSE_S
 
     @asynccontextmanager
-    async def request(self, tokens: int, *, is_awaited: bool) -> AsyncIterator[Permit]:
+    async def request(self, tokens: int, *, is_awaited: bool) -> AsyncIterator["_Permit"]:
         """Waits until one more request of about so many tokens may be in flight."""
         number = await self._turn(_Caller(tokens, is_awaited, asyncio.get_running_loop().create_future()))
         try:
@@ -231,7 +208,7 @@ class SharedLimits:
 
 
 class _Permit:
-    def __init__(self, limits: SharedLimits, tokens: int) -> None:
+    def __init__(self, limits: KeyLimits, tokens: int) -> None:
         self._limits = limits
         self._tokens = tokens
 

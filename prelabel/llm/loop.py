@@ -13,11 +13,13 @@ from typing import Any, TypeVar
 import openai
 
 from prelabel.config import Settings
+from prelabel.core.rates import Rates
+from prelabel.llm.budget import OwnBudget
 from prelabel.llm.capabilities import Learned
-from prelabel.llm.chat import ChatClient
+from prelabel.llm.chat import ChatClient, Limits
 from prelabel.llm.endpoint import Endpoint, Target, targets
 from prelabel.llm.fallbacks import Cooldowns, Fallbacks
-from prelabel.llm.limits_protocol import Limits, Slots, Unlimited
+from prelabel.llm.limits import KeyLimits
 from prelabel.llm.memory import Memory, NoMemory
 
 T = TypeVar("T")
@@ -28,9 +30,9 @@ Limiting = Callable[[Endpoint], Limits]
 class LLM:
     """The way from synchronous code to LLMs.
 
-    :param concurrency: requests in flight at once, over all projects, in each process.
+    :param concurrency: requests in flight at once at one server by one key, over all projects, in each process.
     :param memory: where what is learned of servers is kept for other processes.
-    :param limiting: what holds requests back; nothing but ``concurrency`` by default.
+    :param limiting: what holds requests back; by default ``concurrency`` and what the server asks for.
     """
 
     def __init__(self, concurrency: int, memory: Memory | None = None, limiting: Limiting | None = None) -> None:
@@ -76,7 +78,7 @@ class LLM:
 
 
 class _Process:
-    """What one process has of its own: loop, slots, and by endpoint its connections, limits, what is known of it."""
+    """What one process has of its own: loop, and by endpoint its connections, limits and what is known of it."""
 
     def __init__(self, concurrency: int, memory: Memory, limiting: Limiting | None) -> None:
         self.pid = os.getpid()
@@ -85,8 +87,7 @@ class _Process:
         self._limits: dict[Endpoint, Limits] = {}
         self._learned: dict[str, Learned] = {}
         self._memory = memory
-        slots = Slots(concurrency)
-        self._limiting = limiting or (lambda _: Unlimited(slots))
+        self._limiting = limiting or (lambda _: KeyLimits(concurrency, OwnBudget(Rates())))
         self._cooldowns = Cooldowns(memory)
         self._thread = threading.Thread(target=self.loop.run_forever, name="llm-loop", daemon=True)
         self._thread.start()

@@ -7,13 +7,12 @@ never passed on; what is told is the status and the code, where it is one.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import openai
 
 from prelabel.errors import LLMBusy, LLMError, LLMRefusesContent, LLMRefusesForm, LLMRefusesRequest, LLMUnavailable
+from prelabel.llm.rate_headers import retry_after_s
 
 LONGEST_WORDS = 600
 """Characters of a message that are looked at: what is the matter stands at its beginning, a repeated prompt later."""
@@ -88,21 +87,6 @@ class Refusal:
         """Whether anything in the request may be the cause."""
         return self.status == 500 or (self.status in {400, 422} and not self.words.strip())
 
-    @property
-    def retry_after_s(self) -> float:
-        """Seconds that the server asks to be left alone, 0 if it does not say (RFC 9110, 10.2.3; OpenAI's ``-ms``)."""
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        for name, unit_s in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-            try:
-                return max(0.0, float(headers[name]) * unit_s)
-            except (KeyError, ValueError):
-                continue
-        try:
-            at = parsedate_to_datetime(headers.get("retry-after", ""))
-        except ValueError:
-            return 0.0
-        return max(0.0, ((at if at.tzinfo else at.replace(tzinfo=UTC)) - datetime.now(UTC)).total_seconds())
-
     def as_error(self, model: str) -> LLMError:
         """:param model: as the settings call it."""
         told = f"the LLM's server answered {self.status} ({self.code or 'no code'})"
@@ -116,9 +100,9 @@ class Refusal:
         if self.status == 404:
             return LLMRefusesRequest(f"{told}: check OPENAI_MODEL={model} and OPENAI_BASE_URL")
         if self.status == 429:
-            return LLMBusy(told, retry_after_s=self.retry_after_s)
+            return LLMBusy(told, retry_after_s=retry_after_s(self.headers))
         if self.status in _PASSING or self.status >= 500:
-            return LLMUnavailable(told, retry_after_s=self.retry_after_s)
+            return LLMUnavailable(told, retry_after_s=retry_after_s(self.headers))
         if self.status == 413 or code in _CONTENT_CODES or _CONTENT_WORDS.search(self.words):
             return LLMRefusesContent(told)
         if code in _MODEL_CODES or _MODEL_WORDS.search(self.words):

@@ -115,7 +115,7 @@ pause(tonumber(ARGV[3]))
 
 
 class RedisBudget:
-    """A budget for :class:`prelabel.llm.limits.SharedLimits`, used on one event loop.
+    """A budget for :class:`prelabel.llm.budget.SharedBudget`, used on one event loop.
 
     :param key: as :func:`prelabel.store.keys.limits_key` gives it.
     :param rates: from the settings; they win over what is learned.

@@ -7,7 +7,7 @@ from typing import Any
 
 from prelabel.core.prompt import Message
 from prelabel.errors import LLMError
-from prelabel.llm.chat import ChatReply, ChatRequest
+from prelabel.llm.exchange import ChatReply, ChatRequest
 
 HANG = "never answers"
 SAYS_NOTHING: Mapping[str, Any] = {}

@@ -13,7 +13,7 @@ from prelabel.asking import LONGEST_EXAMPLE_TOKENS, Assignment, Chat, ask
 from prelabel.core.tokens import estimate_tokens
 from prelabel.core.types import Abstained, Choices, Example, Failed, Label, Labeled, Outcome, Ticket, Usage
 from prelabel.errors import LLMError, LLMRefusesContent, LLMRefusesRequest, LLMUnavailable
-from prelabel.llm.chat import ChatReply, ChatRequest
+from prelabel.llm.exchange import ChatReply, ChatRequest
 from tests.fakes.chat import HANG, SAYS_NOTHING, FakeChat, read_fence
 
 INTENT = Choices("intent", "text", (Label("refund", "Refund"), Label("other", "Other")))

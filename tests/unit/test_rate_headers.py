@@ -121,6 +121,8 @@ def test_limits_are_read_as_they_are_meant(seen: str) -> None:
         ({"Retry-After": "20", "retry-after-ms": "1500"}, 1.5),
         ({"retry-after": "Sun, 19 Oct 2025 00:14:50 GMT", "date": "Sun, 19 Oct 2025 00:14:20 GMT"}, 30),
         ({"retry-after": "-1"}, 0),
+        ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0),
+        ({"retry-after-ms": "soon", "retry-after": "2"}, 2),
         ({"retry-after": "later"}, 0),
         (
             {

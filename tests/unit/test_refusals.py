@@ -1,8 +1,6 @@
 """Bodies that real servers were reported to send, in issues of projects that met them; and what they mean."""
 
 import json
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 from typing import Any
 
 import openai
@@ -16,6 +14,7 @@ from prelabel.errors import (
     LLMRefusesRequest,
     LLMUnavailable,
 )
+from prelabel.llm.rate_headers import retry_after_s
 from prelabel.llm.refusals import Refusal
 
 ALL = frozenset({"form", "temperature", "length", "logprobs"})
@@ -255,27 +254,11 @@ def test_a_message_is_never_passed_on(server: str) -> None:
     assert "is not" not in f"{refusal!r}{refusal.as_error('m')}"
 
 
-@pytest.mark.parametrize(
-    ("headers", "seconds"),
-    [
-        ({}, 0.0),
-        ({"retry-after": "7"}, 7.0),
-        ({"Retry-After": "1.5"}, 1.5),
-        ({"retry-after-ms": "250", "retry-after": "1"}, 0.25),
-        ({"retry-after-ms": "soon", "retry-after": "2"}, 2.0),
-        ({"retry-after": "-3"}, 0.0),
-        ({"retry-after": "soon"}, 0.0),
-        ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0),
-    ],
-)
-def test_the_pause_is_what_the_server_asks_for(headers: dict[str, str], seconds: float) -> None:
-    assert Refusal.of(429, "", headers).retry_after_s == seconds
+def test_a_429_carries_the_pause_that_is_asked_for() -> None:
+    error = Refusal.of(429, "", {"retry-after-ms": "250"}).as_error("m")
 
-
-def test_the_pause_may_be_a_date() -> None:
-    at = format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)
-
-    assert 85 < Refusal.of(429, "", {"retry-after": at}).retry_after_s <= 90
+    assert isinstance(error, LLMBusy)
+    assert error.retry_after_s == 0.25
 
 
 def test_what_openais_client_raises_is_read() -> None:
@@ -287,4 +270,4 @@ def test_what_openais_client_raises_is_read() -> None:
 
     refusal = Refusal.read(error)
 
-    assert (refusal.status, refusal.feature(ALL), refusal.retry_after_s) == (400, "temperature", 3.0)
+    assert (refusal.status, refusal.feature(ALL), retry_after_s(refusal.headers)) == (400, "temperature", 3.0)
