@@ -9,7 +9,7 @@ import random
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,8 @@ ASKED_AGAIN_S = 1.0
 """At the latest, since a limit may have been learned or raised."""
 FIRST_AT_ONCE = 4
 """Requests in flight until a server has been heard for the first time: their answers tell how many there may be."""
+FIRST_HEARD_S = 0.5
+"""How long that is waited for: slow answers are no reason to be slow."""
 TOLD_AGAIN_S = 10.0
 """What a server says of its limits is passed on when it changes, and else so often."""
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 1.0, 30.0
@@ -57,6 +59,7 @@ class KeyLimits:
         self._noted = Noted()
         self._told: tuple[Rates, float] = (Rates(), float("-inf"))
         self._is_known = False
+        self._first_at = float("inf")
         self._paused_until = float("-inf")
         self._next_pause_s = _FIRST_PAUSE_S
 
@@ -136,7 +139,7 @@ class KeyLimits:
 
     def _head(self) -> _Caller | None:
         """Who goes next; None while nobody may."""
-        has_room = self._is_known or len(self._slots.in_flight) < FIRST_AT_ONCE
+        has_room = self._is_known or len(self._slots.in_flight) < FIRST_AT_ONCE or self._is_slow()
         for is_awaited, callers in self._waiting.items():
             while callers and callers[0].turn.done():
                 callers.popleft()  # cancelled
@@ -150,7 +153,7 @@ class KeyLimits:
             self._changed.clear()
             if (head := self._head()) is None:
                 if any(self._waiting.values()):
-                    await self._changed.wait()
+                    await self._change()
                 continue
             self._awaited_came.clear()
             turn = await self._budget.take(head.tokens, PATIENCE_S[head.is_awaited])
@@ -159,6 +162,16 @@ class KeyLimits:
                 await self._grant(head.tokens, turn.wait_s)
             else:
                 await self._nap(min(ASKED_AGAIN_S, turn.wait_s - PATIENCE_S[head.is_awaited] + 0.001))
+
+    def _is_slow(self) -> bool:
+        """Whether the first request has been under way for a while, unanswered."""
+        return self._clock() - self._first_at >= FIRST_HEARD_S
+
+    async def _change(self) -> None:
+        """Until something may have changed for those who wait."""
+        may_come_of_itself = not self._is_known and not self._is_slow()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._changed.wait(), FIRST_HEARD_S if may_come_of_itself else None)
 
     async def _grant(self, tokens: int, wait_s: float) -> None:
         """Give the turn that is there in ``wait_s`` seconds to whoever is the head by then."""
@@ -169,6 +182,7 @@ class KeyLimits:
             self._note(Noted(-1, -tokens))
             return
         self._waiting[head.is_awaited].popleft()
+        self._first_at = min(self._first_at, self._clock())
         head.turn.set_result(self._slots.begin(is_awaited=head.is_awaited))
         if head.tokens != tokens:
             self._note(Noted(0, head.tokens - tokens))
