@@ -1,4 +1,4 @@
-"""A process of its own that asks an LLM about tickets without end, as a bulk run does: for tests of what holds over all.
+"""A process of its own that asks an LLM about tickets, as a bulk run does: for tests of what holds over all.
 
 ``python -m tests.asker SECONDS TICKETS`` takes its settings from the environment, as prelabel does, and prints on its
 last line, as JSON, how many tickets were labelled, and why the others were not.
