@@ -1,19 +1,20 @@
 """What the engine costs and gains: many tickets a request against one, many requests at once against one by one.
 
-    python -m benchmarks.engine [--data DIR] [--tickets 2000] [--latency 0.2]
+    python -m benchmarks.engine [--data DIR] [--tickets 2000] [--latency 0.2] [--faults 0.2]
 
 BANKING77's 77 labels; the real way of every ticket (``bootstrap``, ``Labeler``, a real Redis, HTTP) in pages as a bulk
 run has them; no examples, so that what is counted is the format. The LLM is a server on this machine, in a process of
-its own, that takes a fixed time for every request and answers each ticket by itself with a pinned classifier. Tokens
-are OpenAI's (``benchmarks/tokens.py`` says what is counted). All figures come from one run; on another machine only
-their ratios mean anything, except for tokens, requests and accuracy, which are the same everywhere.
+its own, that takes a fixed time for every request and answers each ticket by itself with a pinned classifier; in the
+last part a share of its replies goes wrong, in every way that passes by itself. Tokens are OpenAI's
+(``benchmarks/tokens.py`` says what is counted). All figures come from one run; on another machine only their ratios
+mean anything, except for tokens, requests and accuracy, which are the same everywhere.
 """
 
 import argparse
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import click
 
@@ -23,12 +24,14 @@ from benchmarks.classifier import Classifier
 from benchmarks.llm_process import LLMProcess, Orders, Tally, llm_process
 from prelabel.bootstrap import build, configure_logging
 from prelabel.config import Settings
-from prelabel.core.types import Abstained, Labeled, Outcome
+from prelabel.core.types import Abstained, Failed, Labeled, Outcome
 from prelabel.labeling import Labeler, Project
 from prelabel.runs.bulk import PAGE
 from prelabel.store.keys import ProjectRef
 from tests.servers import redis_server
 
+IMPATIENT = {"LLM_TIMEOUT": "1"}
+"""So that the fake's hang, two seconds, is one."""
 ONE_AT_A_TIME = {"LLM_TASKS_PER_REQUEST": "1", "LLM_CONCURRENCY": "1"}
 LOOP_TICKETS = 200
 """Of the loop of one request after another, which would take minutes for all."""
@@ -120,6 +123,7 @@ def main() -> None:
     banking77.add_option(options)
     options.add_argument("--tickets", type=int, default=2000, help="of test.csv, drawn at random [%(default)s]")
     options.add_argument("--latency", type=float, default=0.2, metavar="SECONDS", help="of each LLM request [0.2]")
+    options.add_argument("--faults", type=float, default=0.2, metavar="SHARE", help="of the last part [%(default)s]")
     chosen = options.parse_args()
     data = Banking77.read(chosen.data)
     tickets = data.draw(chosen.tickets)
@@ -131,7 +135,9 @@ def main() -> None:
         many = bench.run("defaults", tickets, orders, {}, PAGE)
         single = bench.run("one ticket per request", tickets, orders, {"LLM_TASKS_PER_REQUEST": "1"}, PAGE)
         loop = bench.run("one request after another", tickets[:LOOP_TICKETS], orders, ONE_AT_A_TIME, 1)
-    _show(chosen.latency, many, single, loop)
+        name = f"defaults, {chosen.faults:.0%} faulty replies"
+        faulty = bench.run(name, tickets, replace(orders, faulty_share=chosen.faults), IMPATIENT, PAGE)
+    _show(chosen.latency, many, single, loop, faulty)
 
 
 def _label_all(labeler: Labeler, project: Project, name: str, tickets: Sequence[Query], page: int) -> list[Outcome]:
@@ -149,14 +155,16 @@ def _label(outcome: Outcome) -> str | None:
     return next(iter(outcome.labels["intent"])) if isinstance(outcome, Labeled) else None
 
 
-def _show(latency_s: float, many: Part, single: Part, loop: Part) -> None:
+def _show(latency_s: float, many: Part, single: Part, loop: Part, faulty: Part) -> None:
     count, sample = len(many.tickets), len(loop.tickets)
     click.echo(f"BANKING77, 77 labels, {count} tickets, {latency_s:g} s per LLM request; per ticket:\n")
     heads = (f"{'':<40}{'requests':>9}{'prompt':>9}{'completion':>12}{'tickets':>11}", " labelled  abstained  accuracy")
     click.echo(f"{heads[0]}{heads[1]}\n{'':<40}{'':>9}{'tokens':>9}{'tokens':>12}{'a second':>11}")
-    for part in (many, single, loop):
+    for part in (many, single, loop, faulty):
         click.echo(part.line())
-    click.echo(f"\n  The last line is of {sample} tickets: all {count} would take {count / loop.speed:.0f} s.")
+    click.echo(
+        f"\n  One request after another is of {sample} tickets: all {count} would take {count / loop.speed:.0f} s."
+    )
     as_alone = sum(a == b for a, b in zip(many.labels, single.labels, strict=True))
     billed = single.tally.schema_tokens / single.tally.requests
     click.echo(f"  Of the prompt the schema, by what was observed at OpenAI: {billed:.0f} tokens a request.")
@@ -167,9 +175,24 @@ def _show(latency_s: float, many: Part, single: Part, loop: Part) -> None:
         f"accuracy {many.accuracy - single.accuracy:+.2%}, same label for {as_alone / count:.1%}"
     )
     click.echo(f"  one request after another    {many.speed / loop.speed:.1f} times as fast")
+    _show_faults(many, faulty)
     click.echo("\nPrompt tokens per ticket of others, as stated in this project's issues, not measured here:")
     for peer, tokens in PEERS.items():
         click.echo(f"  {peer:<42}{tokens:5}")
+
+
+def _show_faults(clean: Part, faulty: Part) -> None:
+    pairs = list(zip(clean.labels, faulty.labels, strict=True))
+    wrong = sum(after is not None and after != before for before, after in pairs)
+    lost = sum(after is None and before is not None for before, after in pairs)
+    tally, ordered = faulty.tally, sum(faulty.tally.faults.values())
+    click.echo(f"\nFaults: {ordered} of {tally.requests} requests ({ordered / tally.requests:.1%})")
+    click.echo(f"  {', '.join(f'{count} {kind}' for kind, count in sorted(tally.faults.items()))}")
+    click.echo(
+        f"  labelled {faulty.share(Labeled):.2%}, abstained {faulty.share(Abstained):.2%}, "
+        f"failed {faulty.share(Failed):.2%}; against the clean run: labelled otherwise {wrong}, "
+        f"without a label {lost}, {tally.requests / clean.tally.requests:.2f} times the requests"
+    )
 
 
 def _times(other: Part, ours: Part, figure: str) -> str:

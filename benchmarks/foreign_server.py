@@ -52,8 +52,7 @@ class Trial:
     def predict(self, name: str, store: str, size: int) -> None:
         """All tickets by ``/predict``, so many a request, each process of prelabel knowing nothing before."""
         self.door.forget()
-        env = {**self.env, "REDIS_URL": store, "PREDICT_DEADLINE": str(LONGEST_TRIAL_S), "PORT": str(free_port())}
-        env |= {"PREDICT_DEADLINE_SINGLE": str(LONGEST_TRIAL_S)}
+        env = {**self.env, "REDIS_URL": store, "PORT": str(free_port())}
         items: list[Mapping[str, Any]] = []
         with gunicorn(env) as server:
             for start in range(0, len(self.tickets), size):

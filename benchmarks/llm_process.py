@@ -17,11 +17,15 @@ from typing import Any
 
 from benchmarks.classifier import Belief
 from benchmarks.tokens import count_tokens, observed_schema_tokens, prompt_tokens
+from tests.fakes.llm_faults import FaultMix
+from tests.fakes.llm_moods import Mood
 from tests.fakes.llm_policy import Verdict
 from tests.fakes.llm_replies import Drop
 from tests.fakes.llm_request import Asked
 from tests.fakes.llm_server import Answer, FakeLLM
 
+LENIENT = Mood(forms=("json_schema", "json_object", "text"))
+"""OpenAI's own: every form that is asked for is followed."""
 _START_S = 60
 
 
@@ -37,6 +41,8 @@ class Tally:
     """By the rule that was observed at OpenAI; in ``prompt_tokens`` the schema counts in full."""
     statuses: dict[int, int] = field(default_factory=dict)
     """How many answers had which; 0 where the connection was dropped."""
+    faults: dict[str, int] = field(default_factory=dict)
+    """How often each kind was ordered."""
     most_at_once: int = 0
     complaints: tuple[str, ...] = ()
     """What no server should be sent."""
@@ -48,6 +54,8 @@ class Orders:
 
     latency_s: float = 0.0
     """Of every answer."""
+    faulty_share: float = 0.0
+    """Of the requests, all kinds of ``tests/fakes/llm_faults.py`` mixed that pass by themselves."""
 
 
 class LLMProcess:
@@ -99,8 +107,10 @@ class CountingLLM(FakeLLM):
         with self._counting:
             tally, self._tally = self._tally, Tally()
         tally.most_at_once, tally.complaints = self.max_in_flight, tuple(self.complaints)
+        tally.faults = dict(self.faults.drawn) if self.faults else {}
         self.reset()
-        self.answer = self._believe
+        self.answer, self.mood = self._believe, LENIENT
+        self.faults = FaultMix(orders.faulty_share) if orders.faulty_share else None
         self.latency_s = orders.latency_s
         return tally
 
