@@ -77,7 +77,7 @@ class Part:
         counts = (tally.requests, tally.prompt_tokens, tally.completion_tokens)
         requests, prompt, completion = (self.per_ticket(count) for count in counts)
         return (
-            f"  {self.name:<38}{requests:9.3f}{prompt:9.1f}{completion:12.1f}{self.speed:11.1f}"
+            f"  {self.name:<40}{requests:9.3f}{prompt:9.1f}{completion:12.1f}{self.speed:11.1f}"
             f"{self.share(Labeled):10.1%}{self.share(Abstained):11.1%}{self.accuracy:10.1%}"
         )
 
@@ -124,6 +124,7 @@ def main() -> None:
     options.add_argument("--tickets", type=int, default=2000, help="of test.csv, drawn at random [%(default)s]")
     options.add_argument("--latency", type=float, default=0.2, metavar="SECONDS", help="of each LLM request [0.2]")
     options.add_argument("--faults", type=float, default=0.2, metavar="SHARE", help="of the last part [%(default)s]")
+    options.add_argument("--draws", type=int, default=3, help="runs of the last part, of other faults [%(default)s]")
     chosen = options.parse_args()
     data = Banking77.read(chosen.data)
     tickets = data.draw(chosen.tickets)
@@ -135,8 +136,9 @@ def main() -> None:
         many = bench.run("defaults", tickets, orders, {}, PAGE)
         single = bench.run("one ticket per request", tickets, orders, {"LLM_TASKS_PER_REQUEST": "1"}, PAGE)
         loop = bench.run("one request after another", tickets[:LOOP_TICKETS], orders, ONE_AT_A_TIME, 1)
-        name = f"defaults, {chosen.faults:.0%} faulty replies"
-        faulty = bench.run(name, tickets, replace(orders, faulty_share=chosen.faults), IMPATIENT, PAGE)
+        name, spoilt = f"defaults, {chosen.faults:.0%} faulty replies", replace(orders, faulty_share=chosen.faults)
+        mixes = [replace(spoilt, draw=draw) for draw in range(chosen.draws)]
+        faulty = [bench.run(f"{name}, {mix.draw + 1}", tickets, mix, IMPATIENT, PAGE) for mix in mixes]
     _show(chosen.latency, many, single, loop, faulty)
 
 
@@ -155,12 +157,12 @@ def _label(outcome: Outcome) -> str | None:
     return next(iter(outcome.labels["intent"])) if isinstance(outcome, Labeled) else None
 
 
-def _show(latency_s: float, many: Part, single: Part, loop: Part, faulty: Part) -> None:
+def _show(latency_s: float, many: Part, single: Part, loop: Part, faulty: Sequence[Part]) -> None:
     count, sample = len(many.tickets), len(loop.tickets)
     click.echo(f"BANKING77, 77 labels, {count} tickets, {latency_s:g} s per LLM request; per ticket:\n")
-    heads = (f"{'':<40}{'requests':>9}{'prompt':>9}{'completion':>12}{'tickets':>11}", " labelled  abstained  accuracy")
-    click.echo(f"{heads[0]}{heads[1]}\n{'':<40}{'':>9}{'tokens':>9}{'tokens':>12}{'a second':>11}")
-    for part in (many, single, loop, faulty):
+    heads = (f"{'':<42}{'requests':>9}{'prompt':>9}{'completion':>12}{'tickets':>11}", " labelled  abstained  accuracy")
+    click.echo(f"{heads[0]}{heads[1]}\n{'':<42}{'':>9}{'tokens':>9}{'tokens':>12}{'a second':>11}")
+    for part in (many, single, loop, *faulty):
         click.echo(part.line())
     click.echo(
         f"\n  One request after another is of {sample} tickets: all {count} would take {count / loop.speed:.0f} s."
@@ -175,7 +177,9 @@ def _show(latency_s: float, many: Part, single: Part, loop: Part, faulty: Part) 
         f"accuracy {many.accuracy - single.accuracy:+.2%}, same label for {as_alone / count:.1%}"
     )
     click.echo(f"  one request after another    {many.speed / loop.speed:.1f} times as fast")
-    _show_faults(many, faulty)
+    click.echo("\nFaulty replies against the clean run")
+    for part in faulty:
+        _show_faults(many, part)
     click.echo("\nPrompt tokens per ticket of others, as stated in this project's issues, not measured here:")
     for peer, tokens in PEERS.items():
         click.echo(f"  {peer:<42}{tokens:5}")
@@ -183,16 +187,20 @@ def _show(latency_s: float, many: Part, single: Part, loop: Part, faulty: Part) 
 
 def _show_faults(clean: Part, faulty: Part) -> None:
     pairs = list(zip(clean.labels, faulty.labels, strict=True))
-    wrong = sum(after is not None and after != before for before, after in pairs)
+    otherwise = sum(after is not None and after != before for before, after in pairs)
     lost = sum(after is None and before is not None for before, after in pairs)
-    tally, ordered = faulty.tally, sum(faulty.tally.faults.values())
-    click.echo(f"\nFaults: {ordered} of {tally.requests} requests ({ordered / tally.requests:.1%})")
-    click.echo(f"  {', '.join(f'{count} {kind}' for kind, count in sorted(tally.faults.items()))}")
+    tally = faulty.tally
+    labelled, abstained, failed = (faulty.share(kind) for kind in (Labeled, Abstained, Failed))
     click.echo(
-        f"  labelled {faulty.share(Labeled):.2%}, abstained {faulty.share(Abstained):.2%}, "
-        f"failed {faulty.share(Failed):.2%}; against the clean run: labelled otherwise {wrong}, "
-        f"without a label {lost}, {tally.requests / clean.tally.requests:.2f} times the requests"
+        f"  {tally.faults.total()} of {tally.requests} requests faulty: labelled {labelled:.2%}, abstained "
+        f"{abstained:.2%}, failed {failed:.2%}; {otherwise} labelled otherwise, {lost} no more; "
+        f"{tally.requests / clean.tally.requests:.2f} times the requests"
     )
+    click.echo(f"    {_listed(tally.faults)}; asked for {_listed(tally.forms)}")
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
 
 
 def _times(other: Part, ours: Part, figure: str) -> str:

@@ -8,6 +8,7 @@ tally of what was until then comes back.
 import json
 import multiprocessing
 import signal
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -39,10 +40,12 @@ class Tally:
     completion_tokens: int = 0
     schema_tokens: int = 0
     """By the rule that was observed at OpenAI; in ``prompt_tokens`` the schema counts in full."""
-    statuses: dict[int, int] = field(default_factory=dict)
+    statuses: Counter[int] = field(default_factory=Counter)
     """How many answers had which; 0 where the connection was dropped."""
-    faults: dict[str, int] = field(default_factory=dict)
+    faults: Counter[str] = field(default_factory=Counter)
     """How often each kind was ordered."""
+    forms: Counter[str] = field(default_factory=Counter)
+    """How many requests asked for which type of ``response_format``."""
     most_at_once: int = 0
     complaints: tuple[str, ...] = ()
     """What no server should be sent."""
@@ -56,6 +59,8 @@ class Orders:
     """Of every answer."""
     faulty_share: float = 0.0
     """Of the requests, all kinds of ``tests/fakes/llm_faults.py`` mixed that pass by themselves."""
+    draw: int = 0
+    """Which of the possible mixes: the seed."""
 
 
 class LLMProcess:
@@ -107,10 +112,10 @@ class CountingLLM(FakeLLM):
         with self._counting:
             tally, self._tally = self._tally, Tally()
         tally.most_at_once, tally.complaints = self.max_in_flight, tuple(self.complaints)
-        tally.faults = dict(self.faults.drawn) if self.faults else {}
+        tally.faults = self.faults.drawn if self.faults else Counter()
         self.reset()
         self.answer, self.mood = self._believe, LENIENT
-        self.faults = FaultMix(orders.faulty_share) if orders.faulty_share else None
+        self.faults = FaultMix(orders.faulty_share, seed=orders.draw) if orders.faulty_share else None
         self.latency_s = orders.latency_s
         return tally
 
@@ -130,8 +135,10 @@ class CountingLLM(FakeLLM):
 
     def _count(self, sent: Mapping[str, Any], answer: Answer | Drop, used: Mapping[str, int]) -> None:
         status = 0 if isinstance(answer, Drop) else answer.status
+        form = (sent.get("response_format") or {"type": "text"})["type"]
         self._tally.requests += 1
-        self._tally.statuses[status] = self._tally.statuses.get(status, 0) + 1
+        self._tally.statuses[status] += 1
+        self._tally.forms[form] += 1
         self._tally.prompt_tokens += used.get("prompt_tokens", 0)
         self._tally.completion_tokens += used.get("completion_tokens", 0)
         self._tally.schema_tokens += observed_schema_tokens(sent) if used else 0
