@@ -15,8 +15,8 @@ In reading order, which is also the order of one ticket's way:
                 ``loop`` (from threads to asyncio)
 ``store``       what is kept in Redis: ``keys`` (all of them), ``projects``, ``prompts``, ``annotations``, ``jobs``,
                 ``workers``, ``health``, ``llm_memory``, ``limits`` (an LLM's, for all processes)
-``quality``     statistics over reviewed tickets: ``similarity``, ``weak_model``
-``asking``      tickets to outcomes, several a request, within a deadline
+``quality``     statistics over tickets: ``similarity``, ``grouping``, ``weak_model``
+``asking``      tickets to outcomes within a deadline: ``requests`` (what one says), ``ask`` (what goes again)
 ``examples``    the reviewed tickets nearest to a new one
 ``versions``    the model version
 ``labeling``    the heart: all of it put together

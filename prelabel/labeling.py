@@ -5,17 +5,19 @@ task → ticket → examples → prompt → LLM → answer → outcome
 
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
 
 from prelabel.asking.ask import ask
-from prelabel.asking.requests import Assignment
+from prelabel.asking.requests import Assignment, Measured
 from prelabel.config import Settings
 from prelabel.core.types import Abstained, Choices, Example, Failed, Labeled, Outcome, Ticket, Usage, Withheld
 from prelabel.errors import LLMError, LLMRefusesRequest
 from prelabel.llm.loop import LLM
+from prelabel.quality.grouping import similar_order
 from prelabel.quality.weak_model import ABOUT, EmbeddedModel
 from prelabel.store.keys import ProjectRef
 from prelabel.store.projects import ProjectState
@@ -74,6 +76,7 @@ class Labeler:
         self._examples = examples
         self._llm = llm
         self._told_of: set[ProjectRef] = set()
+        self._measured: dict[tuple[str, str], Measured] = defaultdict(Measured)
 
     def label_tasks(
         self,
@@ -123,8 +126,18 @@ class Labeler:
             max_input_tokens=settings.llm_max_input_tokens,
         )
         examples = self._nearest(project, tickets, before=time.monotonic() + (ends - time.monotonic()) / 4)
+        order = _arranged(tickets, examples, assignment.tasks_per_request)
         left_s = ends - time.monotonic()
-        work = partial(ask, assignment=assignment, tickets=tickets, examples=examples, deadline_s=left_s, usage=usage)
+        work = partial(
+            ask,
+            assignment=assignment,
+            tickets=tickets,
+            examples=examples,
+            deadline_s=left_s,
+            usage=usage,
+            order=order,
+            measured=self._measured[settings.llm_url, settings.openai_model],
+        )
         try:
             return self._llm.run(settings, work, max(0.0, left_s) + GRACE_S, is_awaited=len(tickets) == 1)
         except LLMError as error:
@@ -150,6 +163,11 @@ class Labeler:
             late = start > 0 and time.monotonic() > before
             found += [[] for _ in chunk] if late else self._examples.nearest(project.ref, questions, chunk, count)
         return found
+
+
+def _arranged(tickets: Sequence[Ticket], examples: Sequence[Sequence[Example]], together: int) -> list[int] | None:
+    """The order in which similar tickets share a request, and so their examples; None where there are none to share."""
+    return similar_order([ticket.text for ticket in tickets], together) if any(examples) else None
 
 
 def _read(task: Any, config: LabelConfig, withheld: Collection[int]) -> Ticket | Abstained | Failed | Withheld:
