@@ -65,14 +65,14 @@ def _listed(url: str, model: str, reply: ChatReply) -> float | None:
     """By the price table; None where it lacks the server, the model, or what its input or output costs."""
     import genai_prices  # late: its table is 4 MB, which a process that asks nothing is spared
 
-    usage = genai_prices.Usage(
-        input_tokens=reply.prompt_tokens,
-        cache_read_tokens=min(reply.cached_tokens, reply.prompt_tokens),
-        output_tokens=reply.completion_tokens,
-    )
     try:
+        usage = genai_prices.Usage(
+            input_tokens=reply.prompt_tokens,
+            cache_read_tokens=min(reply.cached_tokens, reply.prompt_tokens),
+            output_tokens=reply.completion_tokens,
+        )
         found = genai_prices.calc_price(usage, model, provider_api_url=url)
-    except LookupError:
+    except (LookupError, ValueError):  # the latter for counts that cannot be
         return None
     is_whole = found.model_price.input_mtok is not None and found.model_price.output_mtok is not None
     return float(found.total_price) if is_whole else None

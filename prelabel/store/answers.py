@@ -96,8 +96,9 @@ class AnswerCache:
         """The project goes into them, so that nobody sees that two projects hold the same ticket."""
         if subjects and not self._secret:
             self._secret = self._find_secret()
-        whole = (hmac.digest(self._secret, f"{project}\n{subject}".encode(), hashlib.sha256) for subject in subjects)
-        return [digest[:DIGEST_BYTES] for digest in whole]
+        # Half a surrogate pair is no text, but a ticket may hold one.
+        asked = (f"{project}\n{subject}".encode(errors="surrogatepass") for subject in subjects)
+        return [hmac.digest(self._secret, each, hashlib.sha256)[:DIGEST_BYTES] for each in asked]
 
     def _find_secret(self) -> bytes:
         """The same for all processes: that of the first who came."""

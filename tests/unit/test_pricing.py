@@ -31,8 +31,14 @@ def cost(
     :param place: of the model that was asked: 0 for the main one, then its fallbacks.
     """
     settings = Settings.from_env(env)
-    reply = ChatReply("", "", True, False, 1_000_000, 400_000, 1_000_000, stated, model)
-    return Pricing(targets(settings)[place], settings).cost(reply)
+    return Pricing(targets(settings)[place], settings).cost(million(400_000, 1_000_000, model, stated))
+
+
+def million(cached: int, completion: int, model: str = "gpt-4o-mini", stated: float | None = None) -> ChatReply:
+    """A reply to a million tokens."""
+    return ChatReply(
+        "", prompt_tokens=1_000_000, cached_tokens=cached, completion_tokens=completion, cost=stated, model=model
+    )
 
 
 @pytest.mark.parametrize("env", [KEY, AZURE])
@@ -95,13 +101,14 @@ def test_a_server_that_counts_no_tokens_leaves_the_cost_unknown() -> None:
     assert Pricing(target, free).cost(ChatReply("{}")) == 0
 
 
-def test_a_server_that_miscounts_cached_tokens_breaks_nothing() -> None:
+@pytest.mark.parametrize(("cached", "completion", "dollars"), [(2_000_000, 0, 0.075), (0, -5, None), (-5, 0, None)])
+def test_a_server_that_miscounts_breaks_nothing(cached: int, completion: int, dollars: float | None) -> None:
     settings = Settings.from_env(KEY)
     [target] = targets(settings)
 
-    reply = ChatReply("", prompt_tokens=1_000_000, cached_tokens=2_000_000, model="gpt-4o-mini")
+    found = Pricing(target, settings).cost(million(cached, completion))
 
-    assert Pricing(target, settings).cost(reply) == pytest.approx(0.075)
+    assert found == (dollars if dollars is None else pytest.approx(dollars))
 
 
 @pytest.mark.parametrize(
