@@ -6,7 +6,7 @@ task → ticket → examples → prompt → LLM → answer → outcome
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from prelabel.asking.ask import ask
 from prelabel.asking.requests import Assignment, Measured
 from prelabel.config import Settings
+from prelabel.core.kept import Answers
 from prelabel.core.types import Abstained, Choices, Example, Failed, Labeled, Outcome, Ticket, Usage, Withheld
 from prelabel.errors import LLMError, LLMRefusesRequest
 from prelabel.llm.loop import LLM
@@ -31,6 +32,9 @@ GRACE_S = 2.0
 """How much longer than its deadline asking may take before it is given up on as a whole."""
 
 log = logging.getLogger(__name__)
+
+
+AnswersOf = Callable[[ProjectRef], Answers]
 
 
 class ExampleSource(Protocol):
@@ -70,11 +74,15 @@ class Project:
 
 
 class Labeler:
-    """Labels tasks with an LLM, by a project's examples; one a process, shared by its threads."""
+    """Labels tasks with an LLM, by a project's examples; one a process, shared by its threads.
 
-    def __init__(self, examples: ExampleSource, llm: LLM) -> None:
+    :param answers_of: a project's answers that are kept; by default none are.
+    """
+
+    def __init__(self, examples: ExampleSource, llm: LLM, *, answers_of: AnswersOf | None = None) -> None:
         self._examples = examples
         self._llm = llm
+        self._answers_of = answers_of
         self._told_of: set[ProjectRef] = set()
         self._measured: dict[tuple[str, str], Measured] = defaultdict(Measured)
 
@@ -144,6 +152,10 @@ class Labeler:
             return [Failed(str(error), fatal=isinstance(error, LLMRefusesRequest)) for _ in tickets]
         except TimeoutError:
             return [Failed("the LLM was not asked in time") for _ in tickets]
+
+    def _answers(self, project: Project, *, with_comment: bool) -> Answers | None:
+        """What is kept of the project, None if nothing is to be: comments are not."""
+        return self._answers_of(project.ref) if self._answers_of and not with_comment else None
 
     def _guess(self, project: Project, tickets: Sequence[Ticket]) -> list[Outcome]:
         """What the embedded model says, which is no LLM and follows no prompt."""
