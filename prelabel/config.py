@@ -37,6 +37,7 @@ PER_PROJECT = frozenset(
         "PROMPT_TEMPLATE",
         "USE_INTERNAL_PROMPT_TEMPLATE",
         "FEW_SHOT_EXAMPLES",
+        "RATIONALE",
     }
 )
 
@@ -134,6 +135,7 @@ class Settings(BaseModel):
     prompt_template: str = ""
     use_internal_prompt_template: bool = True
     few_shot_examples: Count = 8
+    rationale: Literal["auto", "1", "0"] = "auto"
 
     llm_concurrency: AtLeastOne = 32
     llm_rpm: Count = 0

@@ -48,6 +48,7 @@ class Project:
 
     state: ProjectState
     config: LabelConfig
+    """Without its reasoning field where no rationale is to be shown."""
     settings: Settings
     version: str
 
@@ -55,11 +56,18 @@ class Project:
     def of(cls, state: ProjectState, config: LabelConfig, settings: Settings) -> "Project":
         """:param settings: the environment's; the project's own are put over them."""
         own = settings.with_overrides(state.settings)
+        if own.rationale == "0" or own.openai_provider == "local":
+            config = replace(config, reasoning_field=None)
         return cls(state, config, own, model_version(own, state, config))
 
     @property
     def ref(self) -> ProjectRef:
         return self.state.ref
+
+    @property
+    def has_rationale(self) -> bool:
+        """Whether the LLM is asked to say why, before it chooses."""
+        return self.settings.rationale == "1" or self.config.reasoning_field is not None
 
     @property
     def prompt(self) -> str:
@@ -89,7 +97,7 @@ class Labeler:
 
         :param withheld: tasks that are not to be asked about.
         :param prompt: to be used in place of the project's.
-        :param with_comment: ask the LLM for a sentence on each answer.
+        :param with_comment: ask the LLM for a sentence on each answer, also where the project asks for no rationale.
         :param usage: what it costs is added to it.
         """
         ends = time.monotonic() + deadline_s
@@ -117,7 +125,7 @@ class Labeler:
             questions=project.config.questions,
             prompt=prompt,
             template=settings.prompt_template if settings.use_internal_prompt_template else prompt,
-            with_comment=with_comment,
+            with_comment=with_comment or project.has_rationale,
             tasks_per_request=settings.llm_tasks_per_request,
             max_input_tokens=settings.llm_max_input_tokens,
         )

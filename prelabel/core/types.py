@@ -62,6 +62,16 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """Something the LLM is told beside the tickets it bears on: a term explained, a piece of a guideline."""
+
+    name: str
+    """Unique within a project: the term, or the file's name and the heading."""
+    text: str
+    """As the LLM reads it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Labeled:
     """An answer: the labels of each control, in the config's order, without duplicates."""
 

@@ -300,4 +300,6 @@ class _Bulk:
 
 
 def _labels_of(row: dict[str, Any]) -> dict[str, tuple[str, ...]]:
-    return {region["from_name"]: tuple(region["value"]["choices"]) for region in row["result"]}
+    """The labels of a prediction; what it says of them is none."""
+    regions = [region for region in row["result"] if region["type"] == "choices"]
+    return {region["from_name"]: tuple(region["value"]["choices"]) for region in regions}
