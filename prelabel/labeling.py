@@ -42,6 +42,16 @@ class ExampleSource(Protocol):
         """The embedded model, fitted to all reviewed tickets."""
 
 
+class NoteSource(Protocol):
+    """Where what bears on a ticket beside its examples comes from."""
+
+    def notes(self, settings: Settings, tickets: Sequence[Ticket]) -> list[list[Note]]:
+        """For each ticket its notes, the most fitting first.
+
+        :raises SettingsError: a file that ``settings`` names cannot be used.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Project:
     """A project as it stands: its config, its settings over the environment's, its version."""

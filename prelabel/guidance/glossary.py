@@ -7,7 +7,7 @@ and, if wanted, ``aliases``. What is wrong is told with its line; nothing is pas
 
 import csv
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -41,6 +41,15 @@ class _Entry:
     name: str
     explanation: str
     aliases: tuple[str, ...] = ()
+
+
+def glossary_state(path: Path) -> Hashable:
+    """What differs after the file was edited."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        return str(error)
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def read_glossary(path: Path) -> tuple[Term, ...]:
