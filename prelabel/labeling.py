@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
 
-from prelabel.asking import Assignment, ask
+from prelabel.asking.ask import ask
+from prelabel.asking.requests import Assignment
 from prelabel.config import Settings
 from prelabel.core.types import Abstained, Choices, Example, Failed, Labeled, Outcome, Ticket, Usage, Withheld
 from prelabel.errors import LLMError, LLMRefusesRequest

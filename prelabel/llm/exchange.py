@@ -25,8 +25,8 @@ class ChatReply:
 
     text: str
     problem: str = ""
-    is_final: bool = True
-    """Whether asking again about the same would not help."""
+    is_refusal: bool = False
+    """Whether the model, or a filter behind it, declined."""
     is_cut_off: bool = False
     """Whether it ended at ``max_tokens``, or at the server's own limit."""
     prompt_tokens: int = 0
