@@ -6,7 +6,8 @@ In reading order, which is also the order of one ticket's way:
 ``config``      settings, from the environment and per project
 ``address``     what is at an address, or why nothing is
 ``core``        pure: ``types``, then ``schema`` and ``prompt`` (what is asked), ``parse`` and ``match`` (what came
-                back), ``tokens``, ``rates`` (how fast a server is asked)
+                back), ``tokens``, ``rates`` (how fast a server is asked), ``terms`` and ``snippets`` (pieces of a
+                glossary and of a guideline)
 ``studio``      Label Studio's dialect: ``label_config``, ``tickets``, ``predictions``, ``annotations``;
                 and its API: ``client`` (with ``rows``, ``refusals``, ``tokens``), ``connect`` (with ``wiring``)
 ``llm``         an LLM's server: ``exchange`` (request and reply), ``endpoint``, ``chat`` (one request), ``forms`` and
@@ -18,6 +19,8 @@ In reading order, which is also the order of one ticket's way:
 ``quality``     statistics over reviewed tickets: ``similarity``, ``weak_model``
 ``asking``      tickets to outcomes, several a request, within a deadline
 ``examples``    the reviewed tickets nearest to a new one
+``guidance``    what bears on a ticket beside them: ``notes``, made of the ``glossary`` and of the ``folder`` of
+                guidelines (those snippets that are ``fitting``), ``kept`` until the files change
 ``versions``    the model version
 ``labeling``    the heart: all of it put together
 ``service``     what Label Studio is answered

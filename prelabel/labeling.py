@@ -1,20 +1,21 @@
 """The heart: tasks to outcomes, the same way whoever asks (``/predict``, a typed prompt, a bulk run, a file).
 
-task → ticket → examples → prompt → LLM → answer → outcome
+task → ticket → notes and examples → prompt → LLM → answer → outcome
 """
 
 import logging
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from prelabel.asking.ask import ask
 from prelabel.asking.requests import Assignment
 from prelabel.config import Settings
-from prelabel.core.types import Abstained, Choices, Example, Failed, Labeled, Outcome, Ticket, Usage, Withheld
-from prelabel.errors import LLMError, LLMRefusesRequest
+from prelabel.core.types import Abstained, Choices, Example, Failed, Labeled, Note, Outcome, Ticket, Usage, Withheld
+from prelabel.errors import LLMError, LLMRefusesRequest, SettingsError
+from prelabel.guidance.notes import Guidance
 from prelabel.llm.loop import LLM
 from prelabel.quality.weak_model import ABOUT, EmbeddedModel
 from prelabel.store.keys import ProjectRef
@@ -23,12 +24,14 @@ from prelabel.studio.label_config import LabelConfig
 from prelabel.studio.tickets import read_ticket
 from prelabel.versions import model_version
 
-EXAMPLES_CHUNK = 256
-"""Tickets whose examples are looked up between looks at the clock."""
+LOOK_UP_CHUNK = 256
+"""Tickets whose notes and examples are looked up between looks at the clock."""
 GRACE_S = 2.0
 """How much longer than its deadline asking may take before it is given up on as a whole."""
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class ExampleSource(Protocol):
@@ -88,9 +91,11 @@ class Project:
 class Labeler:
     """Labels tasks with an LLM, by a project's examples; one a process, shared by its threads."""
 
-    def __init__(self, examples: ExampleSource, llm: LLM) -> None:
+    def __init__(self, examples: ExampleSource, llm: LLM, *, notes: NoteSource | None = None) -> None:
+        """:param notes: a process's own :class:`Guidance` where it is not named."""
         self._examples = examples
         self._llm = llm
+        self._guidance = notes or Guidance()
         self._told_of: set[ProjectRef] = set()
 
     def label_tasks(
@@ -140,9 +145,15 @@ class Labeler:
             tasks_per_request=settings.llm_tasks_per_request,
             max_input_tokens=settings.llm_max_input_tokens,
         )
-        examples = self._nearest(project, tickets, before=time.monotonic() + (ends - time.monotonic()) / 4)
+        try:
+            notes = self._notes(project, tickets, before=_quarter_of_time(ends))
+        except SettingsError as error:
+            return [Failed(str(error), fatal=True) for _ in tickets]
+        examples = self._nearest(project, tickets, before=_quarter_of_time(ends))
         left_s = ends - time.monotonic()
-        work = partial(ask, assignment=assignment, tickets=tickets, examples=examples, deadline_s=left_s, usage=usage)
+        work = partial(
+            ask, assignment=assignment, tickets=tickets, examples=examples, deadline_s=left_s, usage=usage, notes=notes
+        )
         try:
             return self._llm.run(settings, work, max(0.0, left_s) + GRACE_S, is_awaited=len(tickets) == 1)
         except LLMError as error:
@@ -162,12 +173,28 @@ class Labeler:
     def _nearest(self, project: Project, tickets: Sequence[Ticket], before: float) -> list[list[Example]]:
         """Each ticket's examples; none for tickets that come after ``before``, so that there is time left to ask."""
         questions, count = project.config.questions, project.settings.few_shot_examples
-        found: list[list[Example]] = []
-        for start in range(0, len(tickets), EXAMPLES_CHUNK):
-            chunk = tickets[start : start + EXAMPLES_CHUNK]
-            late = start > 0 and time.monotonic() > before
-            found += [[] for _ in chunk] if late else self._examples.nearest(project.ref, questions, chunk, count)
-        return found
+        return _in_chunks(tickets, before, lambda chunk: self._examples.nearest(project.ref, questions, chunk, count))
+
+    def _notes(self, project: Project, tickets: Sequence[Ticket], before: float) -> list[list[Note]]:
+        """Each ticket's notes; likewise."""
+        return _in_chunks(tickets, before, lambda chunk: self._guidance.notes(project.settings, chunk))
+
+
+def _quarter_of_time(ends: float) -> float:
+    now = time.monotonic()
+    return now + (ends - now) / 4
+
+
+def _in_chunks(
+    tickets: Sequence[Ticket], before: float, look_up: Callable[[Sequence[Ticket]], list[list[T]]]
+) -> list[list[T]]:
+    """What is looked up for each ticket; nothing for those that come after ``before``, beyond the first few."""
+    found: list[list[T]] = []
+    for start in range(0, len(tickets), LOOK_UP_CHUNK):
+        chunk = tickets[start : start + LOOK_UP_CHUNK]
+        late = start > 0 and time.monotonic() > before
+        found += [[] for _ in chunk] if late else look_up(chunk)
+    return found
 
 
 def _read(task: Any, config: LabelConfig, withheld: Collection[int]) -> Ticket | Abstained | Failed | Withheld:

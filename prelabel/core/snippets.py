@@ -1,4 +1,4 @@
-"""A guideline's text to snippets of a bounded size, each with the headings it stands under.
+"""A guideline's text to snippets of a bounded size, each named by its file and the headings it stands under.
 
 Cut where the text itself has its joints: at headings, then blank lines, lines, sentences, words. Neighbours under one
 heading stay together as long as there is room.
@@ -12,7 +12,9 @@ from prelabel.core.tokens import estimate_tokens
 from prelabel.core.types import Note
 
 LONGEST_SNIPPET_TOKENS = 120
-"""Heading and text: a paragraph or two, so that a snippet is about one thing."""
+"""Name and text: a paragraph or two, so that a snippet is about one thing."""
+LEAST_TEXT_TOKENS = 60
+"""Room for text where names are long."""
 LONGEST_HEADING = 60
 """Characters of the headings above a text; the topmost go first."""
 
@@ -33,15 +35,14 @@ def split_guideline(name: str, text: str, *, has_headings: bool) -> list[Note]:
     notes: dict[str, Note] = {}
     counts: Counter[str] = Counter()
     for heading, body in sections:
-        opening = f"{heading}: " if heading else ""
         place = f"{name}: {heading}" if heading else name
-        room = LONGEST_SNIPPET_TOKENS - estimate_tokens(opening)
+        room = max(LEAST_TEXT_TOKENS, LONGEST_SNIPPET_TOKENS - estimate_tokens(place))
         for piece in _pieces(re.sub(r"\n{2,}", "\n\n", body), room):
             full = place
             while full in notes:
                 counts[place] += 1
                 full = f"{place} ({counts[place] + 1})"
-            notes[full] = Note(full, opening + piece)
+            notes[full] = Note(full, piece)
     return [*notes.values()]
 
 

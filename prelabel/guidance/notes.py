@@ -1,7 +1,8 @@
 """What bears on each ticket: the terms of the glossary that occur in it, then the snippets of the guidelines that fit.
 
 Both files are as their last edit left them, whatever the model version: neither is part of it, so that mending a
-sentence has nothing predicted anew, and new answers go by it at once.
+sentence has nothing predicted anew, and new answers go by it at once. How many of the notes a request has room for is
+``asking``'s to see to.
 """
 
 from collections.abc import Sequence
@@ -15,9 +16,6 @@ from prelabel.guidance.fitting import Snippets
 from prelabel.guidance.folder import folder_state, read_snippets
 from prelabel.guidance.glossary import glossary_state, read_glossary
 from prelabel.guidance.kept import Kept
-
-SNIPPETS_SHARE = 3
-"""One part in so many of ``LLM_MAX_INPUT_TOKENS`` may go to snippets, split evenly among a request's tickets."""
 
 
 class Guidance:
@@ -33,23 +31,22 @@ class Guidance:
         :param settings: with the project's own over the environment's.
         :raises SettingsError: a file cannot be used and never could be in this process.
         """
-        found: list[list[Note]] = [[] for _ in tickets]
-        if settings.glossary_file:
-            terms = self._glossaries.get(Path(settings.glossary_file))
-            for notes, ticket in zip(found, tickets, strict=True):
-                notes += map(_note, terms.find(cut_middle(ticket.text, settings.llm_max_input_tokens)))
-        if settings.context_dir:
-            room = settings.llm_max_input_tokens // SNIPPETS_SHARE // settings.llm_tasks_per_request
-            snippets = self._folders.get(Path(settings.context_dir))
-            for notes, fitting in zip(found, snippets.fitting([t.text for t in tickets], room), strict=True):
-                notes += fitting
-        return found
+        of_terms = self._explained(settings, tickets) if settings.glossary_file else [[] for _ in tickets]
+        of_guidelines = self._fitting(settings, tickets) if settings.context_dir else [[] for _ in tickets]
+        return [[*terms, *snippets] for terms, snippets in zip(of_terms, of_guidelines, strict=True)]
 
     def check(self, settings: Settings) -> None:
         """:raises SettingsError: a file that the settings name cannot be used."""
         self.notes(settings, ())
 
+    def _explained(self, settings: Settings, tickets: Sequence[Ticket]) -> list[list[Note]]:
+        terms = self._glossaries.get(Path(settings.glossary_file))
+        read = (cut_middle(ticket.text, settings.llm_max_input_tokens) for ticket in tickets)
+        return [[_note(term) for term in terms.find(text)] for text in read]
+
+    def _fitting(self, settings: Settings, tickets: Sequence[Ticket]) -> list[list[Note]]:
+        return self._folders.get(Path(settings.context_dir)).fitting([ticket.text for ticket in tickets])
+
 
 def _note(term: Term) -> Note:
-    others = f" ({', '.join(term.aliases)})" if term.aliases else ""
-    return Note(term.name, f"{term.name}{others}: {term.explanation}")
+    return Note(term.name, f"(or {', '.join(term.aliases)}) {term.explanation}" if term.aliases else term.explanation)
