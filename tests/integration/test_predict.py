@@ -84,11 +84,12 @@ def test_several_labels_come_without_duplicates_in_the_configs_order(backend: Ba
 
 def test_a_label_that_the_config_does_not_have_is_none(backend: Backend, llm: FakeLLM) -> None:
     version = backend.setup()
-    llm.enqueue('{"answers": [{"id": 1, "label": "refunds and more", "confidence": 0.99}]}')
+    llm.enqueue(*['{"answers": [{"id": 1, "label": "refunds and more", "confidence": 0.99}]}'] * 2)
 
     (item,) = backend.predict(task(1, "my refund"))
 
     assert item == {"result": [], "score": 0.0, "model_version": version}
+    assert len(llm.history) == 2
 
 
 def test_a_withheld_task_is_not_asked_about_and_has_no_score(backend: Backend, llm: FakeLLM) -> None:
