@@ -6,7 +6,8 @@ In reading order, which is also the order of one ticket's way:
 ``config``      settings, from the environment and per project
 ``address``     what is at an address, or why nothing is
 ``core``        pure: ``types``, then ``schema`` and ``prompt`` (what is asked), ``parse`` and ``match`` (what came
-                back), ``kept`` (an answer that is kept), ``tokens``, ``rates`` (how fast a server is asked)
+                back), ``kept`` (an answer that is kept), ``tokens``, ``rates`` (how fast a server is asked), ``terms``
+                and ``snippets`` (pieces of a glossary and of a guideline)
 ``studio``      Label Studio's dialect: ``label_config``, ``tickets``, ``predictions``, ``annotations``;
                 and its API: ``client`` (with ``rows``, ``refusals``, ``tokens``), ``connect`` (with ``wiring``)
 ``llm``         an LLM's server: ``exchange`` (request and reply), ``endpoint``, ``chat`` (one request), ``forms`` and
@@ -20,7 +21,10 @@ In reading order, which is also the order of one ticket's way:
 ``asking``      tickets to outcomes within a deadline: ``requests`` (what one says), ``ask`` (what goes again),
                 ``known`` (what need not be asked)
 ``examples``    the reviewed tickets nearest to a new one
+``guidance``    what bears on a ticket beside them: ``notes``, made of the ``glossary`` and of the ``folder`` of
+                guidelines (those snippets that are ``fitting``), ``kept`` until the files change
 ``versions``    the model version
+``project``     a project as it stands
 ``labeling``    the heart: all of it put together
 ``service``     what Label Studio is answered
 ``learning``    what Label Studio's webhooks teach

@@ -15,6 +15,7 @@ from prelabel.connecting import Connecting
 from prelabel.core.rates import Rates
 from prelabel.errors import StudioError
 from prelabel.examples import Examples
+from prelabel.guidance.notes import Guidance
 from prelabel.labeling import AnswersOf, Labeler
 from prelabel.learning import Learning
 from prelabel.llm.budget import OwnBudget, SharedBudget
@@ -79,13 +80,19 @@ def services() -> Services:
 
 
 def build(settings: Settings) -> Services:
-    """Services by ``settings``."""
+    """Services by ``settings``.
+
+    :raises SettingsError: a file that they name cannot be used.
+    """
+    guidance = Guidance()
+    guidance.check(settings)
     client = connection.connect(settings.redis_url)
     keys = Keys(settings.label_studio_url)
     projects, prompts, annotations = Projects(client, keys), Prompts(client, keys), Annotations(client, keys)
     jobs = JobQueue(connection.connect_queue(settings.redis_url), keys, projects)
     llm = LLM(settings.llm_concurrency, LLMMemory(client), partial(_limits, settings))
-    runs, labeler = Runs(client, keys), Labeler(Examples(annotations), llm, answers_of=_answers(settings, client, keys))
+    runs = Runs(client, keys)
+    labeler = Labeler(Examples(annotations), llm, notes=guidance, answers_of=_answers(settings, client, keys))
     service = Service(settings, projects, labeler)
     learning = Learning(service, projects, prompts, annotations, jobs)
     connecting = Connecting(settings, service, jobs)

@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -37,11 +37,18 @@ PER_PROJECT = frozenset(
         "PROMPT_TEMPLATE",
         "USE_INTERNAL_PROMPT_TEMPLATE",
         "FEW_SHOT_EXAMPLES",
+        "GLOSSARY_FILE",
+        "CONTEXT_DIR",
+        "RATIONALE",
     }
 )
+"""Files and folders may be any that the backend can read: only ``connect --set`` sets them, from the backend's own
+shell, and nothing that Label Studio sends does."""
 
 _LOGIN = re.compile(r"//.*@")
 """User and password in an address, which are not shown; greedily, since a password may hold any character."""
+
+GLOSSARY_ENDINGS = (".yaml", ".yml", ".csv")
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -105,11 +112,35 @@ def _check_file(value: Any) -> Any:
     return value
 
 
+def _check_glossary(value: Any) -> Any:
+    path = Path(str(value))
+    if path.suffix.lower() not in GLOSSARY_ENDINGS:
+        raise ValueError(f"must be a file whose name ends in {', '.join(GLOSSARY_ENDINGS)}")
+    if not _exists(path.is_file):
+        raise ValueError("is no file")
+    return value
+
+
+def _check_folder(value: Any) -> Any:
+    if not _exists(Path(str(value)).is_dir):
+        raise ValueError("is no folder")
+    return value
+
+
+def _exists(look: Callable[[], bool]) -> bool:
+    try:
+        return look()
+    except OSError as error:  # longer than a path may be, or in a folder that may not be entered
+        raise ValueError(f"cannot be read: {error.strerror}") from None
+
+
 Url = Annotated[str, _url("http", "https")]
 RedisUrl = Annotated[str, _url("redis", "rediss")]
 Key = Annotated[SecretStr, BeforeValidator(_check_key)]
 FallbackModels = Annotated[str, BeforeValidator(_check_fallbacks)]
 TextOrFile = Annotated[str, BeforeValidator(_check_file)]
+GlossaryFile = Annotated[str, BeforeValidator(_check_glossary)]
+Folder = Annotated[str, BeforeValidator(_check_folder)]
 
 
 class Settings(BaseModel):
@@ -135,6 +166,9 @@ class Settings(BaseModel):
     prompt_template: str = ""
     use_internal_prompt_template: bool = True
     few_shot_examples: Count = 8
+    glossary_file: GlossaryFile = ""
+    context_dir: Folder = ""
+    rationale: Literal["auto", "1", "0"] = "auto"
 
     llm_concurrency: AtLeastOne = 32
     llm_rpm: Count = 0

@@ -19,8 +19,10 @@ from prelabel.files.reviews import Sorter, find_label_columns
 from prelabel.files.rows import check_columns
 from prelabel.files.summary import MOST_LINES, Summary
 from prelabel.files.write import find_out
-from prelabel.labeling import Labeler, Project
+from prelabel.guidance.notes import Guidance
+from prelabel.labeling import Labeler
 from prelabel.llm.loop import LLM
+from prelabel.project import Project
 from prelabel.quality.weak_model import ABOUT
 from prelabel.shell import dollars, json_option, told
 from prelabel.store.keys import ProjectRef
@@ -77,6 +79,8 @@ def file_command(source: str, config_file: Path, out: Path, label_column: str | 
 
 
 def _label(settings: Settings, source: str, config_file: Path, out: Path, label_column: str | None) -> Summary:
+    guidance = Guidance()
+    guidance.check(settings)
     with ExitStack() as stack:
         with _named(config_file):
             config = parse_label_config(config_file.read_text("utf-8-sig"), settings.prompt_prefix)
@@ -94,7 +98,7 @@ def _label(settings: Settings, source: str, config_file: Path, out: Path, label_
                 click.echo(ABOUT, err=True)
         llm = LLM(settings.llm_concurrency)
         stack.callback(llm.close)
-        labeler = Labeler(FileExamples(config.questions, found.examples), llm)
+        labeler = Labeler(FileExamples(config.questions, found.examples), llm, notes=guidance)
         bar = click.progressbar(
             length=found.open, label=source, file=sys.stderr, hidden=not sys.stderr.isatty(), item_show_func=_spent
         )

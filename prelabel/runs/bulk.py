@@ -13,7 +13,7 @@ from typing import Any
 from prelabel.bootstrap import Services
 from prelabel.core.types import Abstained, Failed, Labeled, Outcome, Prediction, Usage
 from prelabel.errors import InvalidPrediction, PrelabelError, StoreUnavailable
-from prelabel.labeling import Project
+from prelabel.project import Project
 from prelabel.runs.lease import Lease, LeaseLost, leased
 from prelabel.runs.stopping import stopping
 from prelabel.store.keys import ProjectRef
@@ -298,4 +298,6 @@ class _Bulk:
 
 
 def _labels_of(row: dict[str, Any]) -> dict[str, tuple[str, ...]]:
-    return {region["from_name"]: tuple(region["value"]["choices"]) for region in row["result"]}
+    """The labels of a prediction; what it says of them is none."""
+    regions = [region for region in row["result"] if region["type"] == "choices"]
+    return {region["from_name"]: tuple(region["value"]["choices"]) for region in regions}

@@ -18,7 +18,8 @@ ORDER = [
     {"prelabel.config", "prelabel.core"},
     {"prelabel.address"},
     {"prelabel.quality", "prelabel.studio", "prelabel.llm", "prelabel.store"},
-    {"prelabel.asking", "prelabel.examples", "prelabel.versions"},
+    {"prelabel.asking", "prelabel.examples", "prelabel.guidance", "prelabel.versions"},
+    {"prelabel.project"},
     {"prelabel.labeling"},
     {"prelabel.service"},
     {"prelabel.learning"},
@@ -44,6 +45,7 @@ HOMES = {
     "sklearn": ("prelabel.quality",),
     "scipy": ("prelabel.quality",),
     "numpy": ("prelabel.quality",),
+    "yaml": ("prelabel.guidance",),
 }
 """Where each outside world is met, and nowhere else."""
 
