@@ -55,6 +55,7 @@ LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 Count = Annotated[int, Field(ge=0)]
 AtLeastOne = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(lambda name: str(name).upper())]
 Provider = Literal["openai", "azure", "ollama", "openrouter", "anthropic", "local"]
 
@@ -176,6 +177,10 @@ class Settings(BaseModel):
     llm_timeout: Seconds = 20.0
     llm_max_retries: Count = 5
     llm_max_input_tokens: Annotated[int, Field(ge=500)] = 8000
+    llm_price_input: Dollars | None = None
+    llm_price_output: Dollars | None = None
+    answer_cache_days: Count = 7
+    answer_cache_size: AtLeastOne = 200_000
     predict_deadline: Seconds = 50.0
     predict_deadline_single: Seconds = 15.0
 
@@ -213,7 +218,7 @@ class Settings(BaseModel):
         """These settings with a project's own over them.
 
         A project that names another server gets the main key only where it names that key itself, and no fallbacks,
-        whose keys are for the main server too.
+        whose keys are for the main server too. The prices are of the main model on the main server.
 
         :raises SettingsError: a name is not one of ``PER_PROJECT``, or its value is not allowed.
         """
@@ -222,6 +227,8 @@ class Settings(BaseModel):
             return self
         own = self.model_dump(by_alias=True, exclude_unset=True)
         settled = self._checked({**own, **overrides})
+        if (settled.llm_url, settled.openai_model) != (self.llm_url, self.openai_model):
+            settled = settled.model_copy(update={"llm_price_input": None, "llm_price_output": None})
         if urlsplit(settled.llm_url)[:2] == urlsplit(self.llm_url)[:2]:
             return settled
         elsewhere: dict[str, Any] = {"openai_fallback_models": "", "openai_fallback_api_keys": None}
@@ -245,6 +252,8 @@ class Settings(BaseModel):
         keys = self.openai_fallback_api_keys.get_secret_value() if self.openai_fallback_api_keys else ""
         if keys and keys.count(",") > self.openai_fallback_models.count(",") + bool(self.openai_fallback_models) - 1:
             raise ValueError("OPENAI_FALLBACK_API_KEYS holds more keys than OPENAI_FALLBACK_MODELS holds models")
+        if (self.llm_price_input is None) != (self.llm_price_output is None):
+            raise ValueError("LLM_PRICE_INPUT and LLM_PRICE_OUTPUT go together: one of them is empty")
         if bool(self.basic_auth_user) != bool(self.basic_auth_pass.get_secret_value()):
             raise ValueError("BASIC_AUTH_USER and BASIC_AUTH_PASS go together: one of them is empty")
         return self
@@ -279,6 +288,13 @@ class Settings(BaseModel):
         """Where the LLM is; empty for ``local``."""
         own = {"azure": self.azure_resource_endpoint, "ollama": self.ollama_endpoint}.get(self.openai_provider)
         return (self.openai_base_url or own or PROVIDER_URLS.get(self.openai_provider, "")).rstrip("/")
+
+    @property
+    def llm_prices(self) -> tuple[float, float] | None:
+        """US dollars per million tokens of input and output, where they are set."""
+        if self.llm_price_input is None or self.llm_price_output is None:
+            return None
+        return self.llm_price_input, self.llm_price_output
 
     @property
     def fallbacks(self) -> tuple[Fallback, ...]:

@@ -5,18 +5,21 @@ task → ticket → notes and examples → prompt → LLM → answer → outcome
 
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from prelabel.asking.ask import ask
-from prelabel.asking.requests import Assignment
+from prelabel.asking.requests import Assignment, Measured
 from prelabel.config import Settings
+from prelabel.core.kept import Answers
 from prelabel.core.types import Abstained, Choices, Example, Failed, Labeled, Note, Outcome, Ticket, Usage, Withheld
 from prelabel.errors import LLMError, LLMRefusesRequest, SettingsError
 from prelabel.guidance.notes import Guidance
 from prelabel.llm.loop import LLM
+from prelabel.quality.grouping import similar_order
 from prelabel.quality.weak_model import ABOUT, EmbeddedModel
 from prelabel.store.keys import ProjectRef
 from prelabel.store.projects import ProjectState
@@ -32,6 +35,9 @@ GRACE_S = 2.0
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+
+AnswersOf = Callable[[ProjectRef], Answers]
 
 
 class ExampleSource(Protocol):
@@ -89,14 +95,26 @@ class Project:
 
 
 class Labeler:
-    """Labels tasks with an LLM, by a project's examples; one a process, shared by its threads."""
+    """Labels tasks with an LLM, by a project's examples; one a process, shared by its threads.
 
-    def __init__(self, examples: ExampleSource, llm: LLM, *, notes: NoteSource | None = None) -> None:
-        """:param notes: a process's own :class:`Guidance` where it is not named."""
+    :param notes: what bears on tickets beside their examples; by default a :class:`Guidance` of its own.
+    :param answers_of: a project's answers that are kept; by default none are.
+    """
+
+    def __init__(
+        self,
+        examples: ExampleSource,
+        llm: LLM,
+        *,
+        notes: NoteSource | None = None,
+        answers_of: AnswersOf | None = None,
+    ) -> None:
         self._examples = examples
         self._llm = llm
         self._guidance = notes or Guidance()
+        self._answers_of = answers_of
         self._told_of: set[ProjectRef] = set()
+        self._measured: dict[tuple[str, str], Measured] = defaultdict(Measured)
 
     def label_tasks(
         self,
@@ -150,9 +168,18 @@ class Labeler:
         except SettingsError as error:
             return [Failed(str(error), fatal=True) for _ in tickets]
         examples = self._nearest(project, tickets, before=_quarter_of_time(ends))
+        order = _arranged(tickets, examples, assignment.tasks_per_request)
         left_s = ends - time.monotonic()
         work = partial(
-            ask, assignment=assignment, tickets=tickets, examples=examples, deadline_s=left_s, usage=usage, notes=notes
+            ask,
+            assignment=assignment,
+            tickets=tickets,
+            examples=examples,
+            deadline_s=left_s,
+            usage=usage,
+            notes=notes,
+            order=order,
+            measured=self._measured[settings.llm_url, settings.openai_model],
         )
         try:
             return self._llm.run(settings, work, max(0.0, left_s) + GRACE_S, is_awaited=len(tickets) == 1)
@@ -160,6 +187,10 @@ class Labeler:
             return [Failed(str(error), fatal=isinstance(error, LLMRefusesRequest)) for _ in tickets]
         except TimeoutError:
             return [Failed("the LLM was not asked in time") for _ in tickets]
+
+    def _answers(self, project: Project, *, with_comment: bool) -> Answers | None:
+        """What is kept of the project, None if nothing is to be: comments are not."""
+        return self._answers_of(project.ref) if self._answers_of and not with_comment else None
 
     def _guess(self, project: Project, tickets: Sequence[Ticket]) -> list[Outcome]:
         """What the embedded model says, which is no LLM and follows no prompt."""
@@ -195,6 +226,11 @@ def _in_chunks(
         late = start > 0 and time.monotonic() > before
         found += [[] for _ in chunk] if late else look_up(chunk)
     return found
+
+
+def _arranged(tickets: Sequence[Ticket], examples: Sequence[Sequence[Example]], together: int) -> list[int] | None:
+    """The order in which similar tickets share a request, and so their examples; None where there are none to share."""
+    return similar_order([ticket.text for ticket in tickets], together) if any(examples) else None
 
 
 def _read(task: Any, config: LabelConfig, withheld: Collection[int]) -> Ticket | Abstained | Failed | Withheld:

@@ -167,6 +167,9 @@ class _Asking:
             self.outcomes.update(dict.fromkeys(item.places, outcome))
 
     def _count(self, reply: ChatReply) -> None:
-        self._usage.requests += 1
-        self._usage.prompt_tokens += reply.prompt_tokens
-        self._usage.completion_tokens += reply.completion_tokens
+        self._usage.add(
+            prompt_tokens=reply.prompt_tokens,
+            cached_tokens=reply.cached_tokens,
+            completion_tokens=reply.completion_tokens,
+            cost=reply.cost,
+        )

@@ -203,15 +203,13 @@ class _Bulk:
         self._handled += len(outcomes)
         self._work.runs.count(
             self._run.id,
+            usage,
             labeled=labeled,
             abstained=len(said) - labeled,
             failed=len(failed),
             withheld=len(outcomes) - len(said) - len(failed),
             unwritten_labeled=labeled,
             unwritten_abstained=len(said) - labeled,
-            requests=usage.requests,
-            prompt_tokens=usage.prompt_tokens,
-            completion_tokens=usage.completion_tokens,
         )
         if len(self._rows) >= ROWS_PER_IMPORT:
             self._write()

@@ -33,6 +33,7 @@ ORDER = [
 
 HOMES = {
     "openai": ("prelabel.llm",),
+    "genai_prices": ("prelabel.llm.pricing",),
     "redis": ("prelabel.store", "prelabel.runs", "prelabel.bootstrap"),
     "rq": ("prelabel.store", "prelabel.runs", "prelabel.bootstrap"),
     "flask": ("prelabel.web", "_wsgi"),

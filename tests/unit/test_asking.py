@@ -377,7 +377,7 @@ def test_what_asking_costs_is_added_up() -> None:
 
     asyncio.run(ask(chat, Assignment((INTENT,)), tickets, [()] * 4, PATIENCE_S, usage))
 
-    assert usage == Usage(requests=4, prompt_tokens=307, completion_tokens=33)
+    assert usage == Usage(requests=4, prompt_tokens=307, completion_tokens=33, cost=0.75)
 
 
 def test_a_bug_is_not_hidden() -> None:

@@ -324,3 +324,26 @@ def test_a_password_in_a_wrong_address_is_not_shown() -> None:
         Settings.from_env({"REDIS_URL": "redis://user:pa/s@s@host:port/0"})
 
     assert str(caught.value).startswith("REDIS_URL='redis://...@host:port/0': ")
+
+
+@pytest.mark.parametrize("name", ["LLM_PRICE_INPUT", "LLM_PRICE_OUTPUT"])
+def test_one_price_without_the_other_is_refused(name: str) -> None:
+    with pytest.raises(SettingsError, match="LLM_PRICE_INPUT and LLM_PRICE_OUTPUT go together"):
+        Settings.from_env({name: "0.15"})
+
+
+@pytest.mark.parametrize(
+    ("own", "prices"),
+    [
+        ({}, (0.15, 0.6)),
+        ({"TEMPERATURE": "1"}, (0.15, 0.6)),
+        ({"OPENAI_MODEL": "gpt-5"}, None),
+        ({"OPENAI_BASE_URL": "http://llm:8000/v1"}, None),
+    ],
+)
+def test_a_projects_own_model_does_not_have_the_main_ones_price(
+    own: dict[str, str], prices: tuple[float, float] | None
+) -> None:
+    settings = Settings.from_env({"OPENAI_API_KEY": "k", "LLM_PRICE_INPUT": "0.15", "LLM_PRICE_OUTPUT": "0.6"})
+
+    assert settings.with_overrides(own).llm_prices == prices
