@@ -22,7 +22,7 @@ In reading order, which is also the order of one ticket's way:
                 ``known`` (what need not be asked)
 ``examples``    the reviewed tickets nearest to a new one
 ``guidance``    what bears on a ticket beside them: ``notes``, made of the ``glossary`` and of the ``folder`` of
-                guidelines (those snippets that are ``fitting``), ``kept`` until the files change
+                guidelines (those snippets that are ``fitting``), each ``watched`` for edits
 ``versions``    the model version
 ``project``     a project as it stands
 ``labeling``    the heart: all of it put together

@@ -498,3 +498,27 @@ def test_what_the_command_wrote_can_be_read_by_it_again(shell: Shell, llm: FakeL
 
     assert result.stdout.startswith("4 rows: 2 reviewed, 2 labeled")
     assert labels(shell.tasks(), "annotations") == ["refund", "shipping", None, None]
+
+
+def test_a_reason_and_terms_are_the_same_for_a_file(shell: Shell, llm: FakeLLM) -> None:
+    shell.write("config.xml", CONFIG.replace("<Choices", '<TextArea name="reasoning" toName="text"/><Choices', 1))
+    shell.write("terms.yaml", "RMA: Return number.\n")
+    shell.write("tickets.csv", "text\nrefund my RMA\n")
+
+    result = shell.run("tickets.csv", GLOSSARY_FILE=str(shell.directory / "terms.yaml"))
+
+    assert result.exit_code == 0
+    [choice, reason] = shell.tasks()[0]["predictions"][0]["result"]
+    assert (choice["value"], reason["value"]) == ({"choices": ["refund"]}, {"text": ["Chosen by its words."]})
+    assert llm.history[0].notes == (("RMA", "Return number."),)
+
+
+def test_a_glossary_that_cannot_be_used_is_told_before_anything_is_asked(shell: Shell, llm: FakeLLM) -> None:
+    shell.write("terms.yaml", "RMA:\n")
+    shell.write("tickets.csv", table(3))
+
+    result = shell.run("tickets.csv", GLOSSARY_FILE=str(shell.directory / "terms.yaml"))
+
+    assert result.exit_code == 1
+    assert "terms.yaml', line 1: 'RMA' has no explanation" in result.stderr
+    assert (shell.files, llm.history) == (set(), [])

@@ -1,4 +1,4 @@
-"""What is made of a file or folder, kept in the process and made anew when that has changed.
+"""What is made of a file or folder, kept in the process, and made anew when that has changed.
 
 An edit counts from the next ticket on, in every process. Where it leaves something that cannot be used, what was made
 last serves on and the log says why: nobody's tickets are to wait for a half-saved file.
@@ -26,7 +26,7 @@ class _Entry(Generic[T]):
     error: str = ""
 
 
-class Kept(Generic[T]):
+class Watched(Generic[T]):
     """What ``make`` makes of a path, as long as ``look`` finds the same there; thread-safe.
 
     :param look: raises nothing; what it returns differs after every change.
