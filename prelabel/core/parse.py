@@ -18,6 +18,7 @@ from prelabel.core.types import Abstained, Choices, Labeled
 
 Answer = Labeled | Abstained
 
+NO_LABEL_FITS = "the LLM says that no label fits"
 MOST_OPENINGS = 50
 LONGEST_REPLY = 100_000
 """Brackets at which JSON is looked for, and characters in which: no reply may cost more than it is worth."""
@@ -60,7 +61,7 @@ def read_answer(item: Mapping[str, Any], questions: Sequence[Choices]) -> Answer
         if chosen or (question.multiple and not question.required):
             labels[question.name] = chosen
     if not labels:
-        return Abstained("the LLM says that no label fits", comment)
+        return Abstained(NO_LABEL_FITS, comment)
     return Labeled(labels, read_confidence(item.get(CONFIDENCE)), comment)
 
 

@@ -22,6 +22,7 @@ from prelabel.core.types import Choices, Example, Note, Ticket
 
 INSTRUCTIONS_VERSION = "classify_v2"
 _COMMENT_RULE, _REPAIR = "comment_v1", "repair_v1"
+NOTES = "What the team says of terms and rules that may matter here:"
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _FENCE = re.compile(r"<(?=/?(?:tickets|examples|notes|data)\b)", re.IGNORECASE)
@@ -66,10 +67,11 @@ def build_messages(
         user = rendered if "{text}" in template else f"{rendered}\n\n{user}"
     elif prompt:
         system += f"\n\nInstructions of this project:\n{prompt}"
-    known = _fenced("notes", [f"{to_data(note.name)} {to_data(note.text)}" for note in notes]) if notes else ""
+    known = [f"{to_data(note.name)} {to_data(note.text)}" for note in notes]
+    known_to = f"{NOTES}\n{_fenced('notes', known)}" if notes else ""
     shown = _fenced("examples", [_example(example, questions) for example in examples]) if examples else ""
     repair = _read(_REPAIR) if is_repair else ""
-    return Message("system", system), Message("user", "\n\n".join(filter(None, (known, shown, user, repair))))
+    return Message("system", system), Message("user", "\n\n".join(filter(None, (known_to, shown, user, repair))))
 
 
 def ticket_fields(template: str, tickets: Sequence[Ticket]) -> set[str]:

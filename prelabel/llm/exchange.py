@@ -33,7 +33,7 @@ class ChatReply:
     cached_tokens: int = 0
     completion_tokens: int = 0
     cost: float | None = None
-    """US dollars; None where the price is unknown."""
+    """US dollars; None where the price is unknown. See ``pricing``."""
     model: str = ""
     """Which model answered."""
     logprobs: tuple[tuple[str, float], ...] | None = None

@@ -8,6 +8,7 @@ from openai.types.chat import ChatCompletion
 from openai.types.chat.chat_completion import Choice
 
 from prelabel.llm.exchange import ChatReply
+from prelabel.llm.pricing import stated_cost
 from prelabel.llm.refusals import Refusal, Refused
 
 EMPTY = "the LLM's reply is empty"
@@ -63,5 +64,6 @@ def _counted(completion: ChatCompletion, **read: Any) -> ChatReply:
         prompt_tokens=(usage.prompt_tokens or 0) if usage else 0,
         cached_tokens=(details.cached_tokens or 0) if details else 0,
         completion_tokens=(usage.completion_tokens or 0) if usage else 0,
+        cost=stated_cost(usage.model_extra or {}) if usage else None,
         model=str(completion.model or ""),
     )

@@ -39,7 +39,7 @@ class FakeChat:
             if isinstance(said, str):
                 return ChatReply(said, problem="" if said else "the LLM's reply is empty")
             answers += [{"id": ticket["id"], **said}] if said else []
-        return ChatReply(json.dumps({"answers": answers}), prompt_tokens=100, completion_tokens=10)
+        return ChatReply(json.dumps({"answers": answers}), prompt_tokens=100, completion_tokens=10, cost=0.25)
 
 
 def read_fence(messages: Sequence[Message], name: str = "tickets") -> list[dict[str, Any]]:
