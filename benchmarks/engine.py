@@ -25,7 +25,8 @@ from benchmarks.llm_process import LLMProcess, Orders, Tally, llm_process
 from prelabel.bootstrap import build, configure_logging
 from prelabel.config import Settings
 from prelabel.core.types import Abstained, Failed, Labeled, Outcome
-from prelabel.labeling import Labeler, Project
+from prelabel.labeling import Labeler
+from prelabel.project import Project
 from prelabel.runs.bulk import PAGE
 from prelabel.store.keys import ProjectRef
 from tests.servers import redis_server
