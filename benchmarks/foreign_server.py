@@ -89,7 +89,7 @@ class Trial:
                 self.faults.append(f"{name}: exit status {ended.returncode}: {ended.stderr}")
                 return
             tasks = json.loads(out.read_text("utf-8"))
-            self._look_at(name, [each["predictions"][0] if each["predictions"] else {} for each in tasks])
+            self._look_at(name, [next(iter(each.get("predictions", [])), {}) for each in tasks])
             for error in json.loads(ended.stdout)["errors"]:
                 click.echo(f"  {error['count']} without an answer: {error['reason']}")
 

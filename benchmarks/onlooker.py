@@ -2,11 +2,13 @@
 
 import http.client
 import json
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import urlsplit
 
 LONGEST_ANSWER_S = 600
@@ -30,6 +32,16 @@ class Onlooker:
         name = f"{form['type']} with a schema" if "schema" in form else form["type"]
         with self._lock:
             self.seen[name, status] += 1
+
+
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 256
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients that have waited long enough go away; all else is shown."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 @contextmanager
@@ -64,8 +76,7 @@ def onlooker(url: str) -> Iterator[Onlooker]:
         def log_message(self, *_: object) -> None:
             """Quiet."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
+    with _Server(("127.0.0.1", 0), Handler) as server:
         seen = Onlooker(f"http://127.0.0.1:{server.server_address[1]}{server_url.path}")
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), name="onlooker")
         thread.start()
