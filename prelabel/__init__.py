@@ -12,8 +12,8 @@ In reading order, which is also the order of one ticket's way:
                 and its API: ``client`` (with ``rows``, ``refusals``, ``tokens``), ``connect`` (with ``wiring``)
 ``llm``         an LLM's server: ``exchange`` (request and reply), ``endpoint``, ``chat`` (one request), ``forms`` and
                 ``capabilities`` (what a server understands), ``refusals``, ``replies``, ``pricing``, ``limits`` (who
-                may ask next; with ``concurrency``, ``budget``, ``rate_headers``), ``fallbacks`` (models in turn),
-                ``memory``, ``loop`` (from threads to asyncio)
+                may ask next; with ``concurrency``, ``budget``, ``notes``, ``chore``, ``rate_headers``), ``fallbacks``
+                (models in turn), ``memory``, ``loop`` (from threads to asyncio)
 ``store``       what is kept in Redis: ``keys`` (all of them), ``projects``, ``prompts``, ``annotations``, ``jobs``,
                 ``workers``, ``health``, ``llm_memory``, ``limits`` (an LLM's, for all processes), ``answers`` (so that
                 the same is not asked twice)

@@ -9,6 +9,8 @@ from typing import Any
 
 from tests.fakes.llm_replies import Fault, error_body
 
+BABBLE = "The first one is about money, I think."
+"""What is replied where the form is ignored."""
 Refuse = Callable[[str, Any], Fault]
 """The answer to a parameter, by its name and value, that is not understood."""
 

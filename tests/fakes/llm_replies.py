@@ -1,7 +1,7 @@
 """What a test may order the fake LLM server to send, and the bodies in which OpenAI would send it."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -44,9 +44,26 @@ class CutOff:
     text: str
 
 
-Completion = str | Refusal | CutOff
+@dataclass(frozen=True, slots=True)
+class WithoutLogprobs:
+    """A completion of this content, without logprobs though they were asked for."""
+
+    text: str
+
+
+Completion = str | Refusal | CutOff | WithoutLogprobs
 """A bare text is the content of an ordinary completion."""
-Reply = Completion | Fault | Hang | Drop
+
+
+@dataclass(frozen=True, slots=True)
+class Twist:
+    """What the honest reply to a request is made into."""
+
+    make: Callable[[str, Asked], Completion | Fault]
+
+
+Reply = Completion | Fault | Hang | Drop | Twist
+CHARACTERS_A_TOKEN = 4
 
 _USUAL_ERRORS = {
     401: ("invalid_request_error", "invalid_api_key", "Incorrect API key provided: test-***."),
@@ -71,10 +88,12 @@ def usual_error(status: int) -> dict[str, Any]:
 
 def completion_body(asked: Asked, completion: Completion, *, has_logprobs: bool = True) -> dict[str, Any]:
     """A whole chat completion object, with token counts at four characters a token."""
-    content = completion.text if isinstance(completion, CutOff) else completion if isinstance(completion, str) else None
-    refusal = completion.text if isinstance(completion, Refusal) else None
-    prompt_tokens = sum(len(message["content"]) for message in asked.messages) // 4
-    completion_tokens = len(content or refusal or "") // 4
+    completion = _within_limit(completion, asked.body)
+    text = completion if isinstance(completion, str) else completion.text
+    content, refusal = (None, text) if isinstance(completion, Refusal) else (text, None)
+    has_logprobs = has_logprobs and not isinstance(completion, WithoutLogprobs)
+    prompt_tokens = sum(len(message["content"]) for message in asked.messages) // CHARACTERS_A_TOKEN
+    completion_tokens = len(text) // CHARACTERS_A_TOKEN
     return {
         "id": f"chatcmpl-{next(_numbers)}",
         "object": "chat.completion",
@@ -98,6 +117,15 @@ def completion_body(asked: Asked, completion: Completion, *, has_logprobs: bool 
         "service_tier": "default",
         "system_fingerprint": "fp_fake",
     }
+
+
+def _within_limit(completion: Completion, body: Mapping[str, Any]) -> Completion:
+    """``completion``, cut off where it is longer than the request allows."""
+    limit = body.get("max_completion_tokens", body.get("max_tokens"))
+    if limit is None or isinstance(completion, Refusal):
+        return completion
+    text = completion if isinstance(completion, str) else completion.text
+    return CutOff(text[: limit * CHARACTERS_A_TOKEN]) if len(text) > limit * CHARACTERS_A_TOKEN else completion
 
 
 def _logprobs(content: str) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """An OpenAI-compatible LLM server for the tests: real HTTP on loopback, with answers and faults as a test orders them.
 
-A test says what is answered (``enqueue`` for the next reply, ``answer`` for the policy per ticket, ``mood`` for the
-kind of server) and reads what was asked (``history``; ``complaints`` for what no server should be sent; ``refused``
-counts what the mood refuses). ``llm_request`` checks and reads requests, ``llm_policy`` thinks up answers,
+A test says what is answered (``enqueue`` for the next reply, ``faults`` for a share of all replies, ``answer`` for the
+policy per ticket, ``mood`` for the kind of server, ``obedient`` for a model that falls for any order it is given) and
+reads what was asked (``history``; ``complaints`` for what no server should be sent; ``refused`` counts what the mood
+refuses). ``llm_request`` checks and reads requests, ``llm_policy`` thinks up answers, ``llm_faults`` spoils them,
 ``llm_replies`` dresses them as OpenAI does; here are addresses, keys and connections.
 """
 
@@ -19,7 +20,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from uuid import uuid4
 
-from tests.fakes.llm_moods import STRICT
+from tests.fakes.llm_faults import FaultMix
+from tests.fakes.llm_moods import BABBLE, STRICT
+from tests.fakes.llm_obedience import breaches, obeying
 from tests.fakes.llm_policy import Policy, by_words, reply
 from tests.fakes.llm_rate import SlidingWindow
 from tests.fakes.llm_replies import (
@@ -27,6 +30,7 @@ from tests.fakes.llm_replies import (
     Fault,
     Hang,
     Reply,
+    Twist,
     completion_body,
     error_body,
     models_body,
@@ -54,7 +58,9 @@ class FakeLLM:
         self.models: tuple[str, ...] = ("gpt-4o-mini", "gpt-4o")
         self.latency_s = 0.0
         self.rate: SlidingWindow | None = None
+        self.faults: FaultMix | None = None
         self.answer: Policy = by_words
+        self.obedient = False
         self.history: list[Asked] = []
         self.complaints: list[str] = []
         self.mood = STRICT
@@ -125,22 +131,31 @@ class FakeLLM:
             return self._refuse(400, str(refused), error_body(str(refused), param=refused.param))
         with self._lock:
             self.history.append(asked)
-            ordered = self._ordered.popleft() if self._ordered else None
+            self.complaints.extend(breaches(asked) if self.obedient else ())
+            ordered = self._next()
             hurry = self._hurry
         hurry.wait(self.latency_s + (ordered.seconds if isinstance(ordered, Hang) else 0))
+        if isinstance(ordered, Twist):
+            ordered = ordered.make(self._honest(asked), asked)
         match ordered:
             case Drop():
                 return ordered
             case Fault(status, more_headers, fault_body):
                 return Answer(status, fault_body or usual_error(status), more_headers)
-            case None | Hang() if self.mood.ignores_form and TOLD not in asked.instructions:
-                return Answer(200, completion_body(asked, "The first one is about money, I think."))
-            case None | Hang():
-                return Answer(
-                    200, completion_body(asked, reply(asked, self.answer), has_logprobs=self.mood.has_logprobs)
-                )
-            case completion:
-                return Answer(200, completion_body(asked, completion))
+        completion = self._honest(asked) if ordered is None or isinstance(ordered, Hang) else ordered
+        return Answer(200, completion_body(asked, completion, has_logprobs=self.mood.has_logprobs))
+
+    def _next(self) -> Reply | None:
+        """What was ordered for the next request."""
+        if self._ordered:
+            return self._ordered.popleft()
+        return self.faults.draw() if self.faults else None
+
+    def _honest(self, asked: Asked) -> str:
+        """The content of the completion where nothing goes wrong."""
+        if self.mood.ignores_form and TOLD not in asked.instructions:
+            return BABBLE
+        return reply(asked, obeying(self.answer) if self.obedient else self.answer)
 
     def _refuse(self, status: int, why: str, body: Mapping[str, Any] | None = None) -> "Answer":
         self.complaints.append(why)
