@@ -24,6 +24,7 @@ In reading order, which is also the order of one ticket's way:
 ``guidance``    what bears on a ticket beside them: ``notes``, made of the ``glossary`` and of the ``folder`` of
                 guidelines (those snippets that are ``fitting``), each ``watched`` for edits
 ``versions``    the model version
+``project``     a project as it stands
 ``labeling``    the heart: all of it put together
 ``service``     what Label Studio is answered
 ``learning``    what Label Studio's webhooks teach

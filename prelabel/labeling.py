@@ -1,31 +1,31 @@
 """The heart: tasks to outcomes, the same way whoever asks (``/predict``, a typed prompt, a bulk run, a file).
 
-task → ticket → notes and examples → prompt → LLM → answer → outcome
+task → ticket → notes and examples → known answer, or prompt → LLM → answer → outcome
 """
 
 import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from prelabel.asking.ask import ask
-from prelabel.asking.requests import Assignment, Measured
+from prelabel.asking.known import Known
+from prelabel.asking.requests import Assignment, Measured, Told
 from prelabel.config import Settings
 from prelabel.core.kept import Answers
 from prelabel.core.types import Abstained, Choices, Example, Failed, Labeled, Note, Outcome, Ticket, Usage, Withheld
 from prelabel.errors import LLMError, LLMRefusesRequest, SettingsError
 from prelabel.guidance.notes import Guidance
 from prelabel.llm.loop import LLM
+from prelabel.project import Project
 from prelabel.quality.grouping import similar_order
 from prelabel.quality.weak_model import ABOUT, EmbeddedModel
 from prelabel.store.keys import ProjectRef
-from prelabel.store.projects import ProjectState
 from prelabel.studio.label_config import LabelConfig
 from prelabel.studio.tickets import read_ticket
-from prelabel.versions import model_version
 
 LOOK_UP_CHUNK = 256
 """Tickets whose notes and examples are looked up between looks at the clock."""
@@ -35,8 +35,6 @@ GRACE_S = 2.0
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-
 AnswersOf = Callable[[ProjectRef], Answers]
 
 
@@ -62,42 +60,10 @@ class NoteSource(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class Project:
-    """A project as it stands: its config, its settings over the environment's, its version."""
-
-    state: ProjectState
-    config: LabelConfig
-    """Without its reasoning field where no rationale is to be shown."""
-    settings: Settings
-    version: str
-
-    @classmethod
-    def of(cls, state: ProjectState, config: LabelConfig, settings: Settings) -> "Project":
-        """:param settings: the environment's; the project's own are put over them."""
-        own = settings.with_overrides(state.settings)
-        if own.rationale == "0" or own.openai_provider == "local":
-            config = replace(config, reasoning_field=None)
-        return cls(state, config, own, model_version(own, state, config))
-
-    @property
-    def ref(self) -> ProjectRef:
-        return self.state.ref
-
-    @property
-    def has_rationale(self) -> bool:
-        """Whether the LLM is asked to say why, before it chooses."""
-        return self.settings.rationale == "1" or self.config.reasoning_field is not None
-
-    @property
-    def prompt(self) -> str:
-        return self.state.prompt.text if self.state.prompt else self.settings.default_prompt_text
-
-
 class Labeler:
     """Labels tasks with an LLM, by a project's examples; one a process, shared by its threads.
 
-    :param notes: what bears on tickets beside their examples; by default a :class:`Guidance` of its own.
+    :param notes: a process's own :class:`Guidance` where it is not named.
     :param answers_of: a project's answers that are kept; by default none are.
     """
 
@@ -137,63 +103,71 @@ class Labeler:
         ends = time.monotonic() + deadline_s
         outcomes = [_read(task, project.config, withheld) for task in tasks]
         tickets = [outcome for outcome in outcomes if isinstance(outcome, Ticket)]
-        text = project.prompt if prompt is None else prompt
-        answers = iter(self._ask(project, tickets, text, with_comment, ends, usage or Usage()))
+        if project.settings.openai_provider == "local":
+            answers = iter(self._guess(project, tickets))
+        else:
+            text = project.prompt if prompt is None else prompt
+            work = _assignment(project, text, with_comment=with_comment or project.has_rationale)
+            answers = iter(self._answer(project, work, tickets, ends, usage or Usage()))
         return [next(answers) if isinstance(outcome, Ticket) else outcome for outcome in outcomes]
 
-    def _ask(
-        self,
-        project: Project,
-        tickets: Sequence[Ticket],
-        prompt: str,
-        with_comment: bool,
-        ends: float,
-        usage: Usage,
+    def _answer(
+        self, project: Project, work: Assignment, tickets: Sequence[Ticket], ends: float, usage: Usage
     ) -> list[Outcome]:
-        if not tickets:
-            return []
-        settings = project.settings
-        if settings.openai_provider == "local":
-            return self._guess(project, tickets)
-        assignment = Assignment(
-            questions=project.config.questions,
-            prompt=prompt,
-            template=settings.prompt_template if settings.use_internal_prompt_template else prompt,
-            with_comment=with_comment or project.has_rationale,
-            tasks_per_request=settings.llm_tasks_per_request,
-            max_input_tokens=settings.llm_max_input_tokens,
-        )
+        """What is known already, and of the rest what the LLM says."""
         try:
-            notes = self._notes(project, tickets, before=_quarter_of_time(ends))
+            told = self._told(project, tickets, ends)
         except SettingsError as error:
             return [Failed(str(error), fatal=True) for _ in tickets]
-        examples = self._nearest(project, tickets, before=_quarter_of_time(ends))
-        order = _arranged(tickets, examples, assignment.tasks_per_request)
-        left_s = ends - time.monotonic()
-        work = partial(
+        known = self._known(project, work)
+        outcomes: list[Outcome | None] = [*known.recall(told)] if known else [None] * len(told)
+        usage.from_cache += len(told) - outcomes.count(None)
+        unknown = [each for each, outcome in zip(told, outcomes, strict=True) if outcome is None]
+        asked = self._ask(project.settings, work, unknown, ends, usage)
+        if known:
+            known.keep(unknown, asked)
+        rest = iter(asked)
+        return [next(rest) if outcome is None else outcome for outcome in outcomes]
+
+    def _ask(
+        self, settings: Settings, work: Assignment, told: Sequence[Told], ends: float, usage: Usage
+    ) -> list[Outcome]:
+        """What the LLM says."""
+        if not told:
+            return []
+        asking = partial(
             ask,
-            assignment=assignment,
-            tickets=tickets,
-            examples=examples,
-            deadline_s=left_s,
+            assignment=work,
+            told=told,
+            order=_arranged(told, work.tasks_per_request),
+            deadline_s=ends - time.monotonic(),
             usage=usage,
-            notes=notes,
-            order=order,
             measured=self._measured[settings.llm_url, settings.openai_model],
         )
+        left_s = max(0.0, ends - time.monotonic())
         try:
-            return self._llm.run(settings, work, max(0.0, left_s) + GRACE_S, is_awaited=len(tickets) == 1)
+            return self._llm.run(settings, asking, left_s + GRACE_S, is_awaited=len(told) == 1)
         except LLMError as error:
-            return [Failed(str(error), fatal=isinstance(error, LLMRefusesRequest)) for _ in tickets]
+            return [Failed(str(error), fatal=isinstance(error, LLMRefusesRequest)) for _ in told]
         except TimeoutError:
-            return [Failed("the LLM was not asked in time") for _ in tickets]
+            return [Failed("the LLM was not asked in time") for _ in told]
 
-    def _answers(self, project: Project, *, with_comment: bool) -> Answers | None:
-        """What is kept of the project, None if nothing is to be: comments are not."""
-        return self._answers_of(project.ref) if self._answers_of and not with_comment else None
+    def _known(self, project: Project, work: Assignment) -> Known | None:
+        """What is kept of earlier answers; None if nothing is to be: comments are not."""
+        if self._answers_of is None or work.with_comment:
+            return None
+        settings = project.settings
+        asked = [
+            *(settings.openai_provider, settings.llm_url, settings.openai_model, settings.openai_fallback_models),
+            *(settings.azure_deployment_name, settings.azure_api_version, settings.temperature),
+            project.state.generation,
+        ]
+        return Known(self._answers_of(project.ref), work, asked)
 
     def _guess(self, project: Project, tickets: Sequence[Ticket]) -> list[Outcome]:
         """What the embedded model says, which is no LLM and follows no prompt."""
+        if not tickets:
+            return []
         if project.ref not in self._told_of:
             self._told_of.add(project.ref)
             log.warning("project %s: %s", project.ref.id, ABOUT)
@@ -201,36 +175,48 @@ class Labeler:
         answers = model.label([ticket.text for ticket in tickets])
         return [replace(answer, comment=ABOUT) if isinstance(answer, Labeled) else answer for answer in answers]
 
-    def _nearest(self, project: Project, tickets: Sequence[Ticket], before: float) -> list[list[Example]]:
-        """Each ticket's examples; none for tickets that come after ``before``, so that there is time left to ask."""
-        questions, count = project.config.questions, project.settings.few_shot_examples
-        return _in_chunks(tickets, before, lambda chunk: self._examples.nearest(project.ref, questions, chunk, count))
+    def _told(self, project: Project, tickets: Sequence[Ticket], ends: float) -> list[Told]:
+        """Each ticket with its examples and notes; none of them for tickets that come when time is short.
 
-    def _notes(self, project: Project, tickets: Sequence[Ticket], before: float) -> list[list[Note]]:
-        """Each ticket's notes; likewise."""
-        return _in_chunks(tickets, before, lambda chunk: self._guidance.notes(project.settings, chunk))
+        :raises SettingsError: a file that the settings name cannot be used.
+        """
+        settings, questions = project.settings, project.config.questions
+        notes = _in_chunks(tickets, ends, lambda chunk: self._guidance.notes(settings, chunk))
+        count = settings.few_shot_examples
+        examples = _in_chunks(tickets, ends, lambda chunk: self._examples.nearest(project.ref, questions, chunk, count))
+        return [Told(*each) for each in zip(tickets, examples, notes, strict=True)]
 
 
-def _quarter_of_time(ends: float) -> float:
-    now = time.monotonic()
-    return now + (ends - now) / 4
+def _assignment(project: Project, prompt: str, *, with_comment: bool) -> Assignment:
+    settings = project.settings
+    return Assignment(
+        questions=project.config.questions,
+        prompt=prompt,
+        template=settings.prompt_template if settings.use_internal_prompt_template else prompt,
+        with_comment=with_comment,
+        tasks_per_request=settings.llm_tasks_per_request,
+        max_input_tokens=settings.llm_max_input_tokens,
+    )
 
 
 def _in_chunks(
-    tickets: Sequence[Ticket], before: float, look_up: Callable[[Sequence[Ticket]], list[list[T]]]
+    tickets: Sequence[Ticket], ends: float, look_up: Callable[[Sequence[Ticket]], list[list[T]]]
 ) -> list[list[T]]:
-    """What is looked up for each ticket; nothing for those that come after ``before``, beyond the first few."""
+    """What is looked up for each ticket, for at most a quarter of the time that is left; nothing for those after."""
+    now = time.monotonic()
+    before = now + (ends - now) / 4
     found: list[list[T]] = []
     for start in range(0, len(tickets), LOOK_UP_CHUNK):
         chunk = tickets[start : start + LOOK_UP_CHUNK]
-        late = start > 0 and time.monotonic() > before
-        found += [[] for _ in chunk] if late else look_up(chunk)
+        is_late = start > 0 and time.monotonic() > before
+        found += [[] for _ in chunk] if is_late else look_up(chunk)
     return found
 
 
-def _arranged(tickets: Sequence[Ticket], examples: Sequence[Sequence[Example]], together: int) -> list[int] | None:
+def _arranged(told: Sequence[Told], together: int) -> list[int] | None:
     """The order in which similar tickets share a request, and so their examples; None where there are none to share."""
-    return similar_order([ticket.text for ticket in tickets], together) if any(examples) else None
+    has_examples = any(each.examples for each in told)
+    return similar_order([each.ticket.text for each in told], together) if has_examples else None
 
 
 def _read(task: Any, config: LabelConfig, withheld: Collection[int]) -> Ticket | Abstained | Failed | Withheld:

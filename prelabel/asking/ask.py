@@ -9,9 +9,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from prelabel.asking.requests import Assignment, Composer, Item, Measured
+from prelabel.asking.requests import Assignment, Composer, Item, Measured, Told
 from prelabel.core.parse import parse_reply
-from prelabel.core.types import Abstained, Example, Failed, Note, Outcome, Ticket, Usage
+from prelabel.core.types import Abstained, Failed, Outcome, Ticket, Usage
 from prelabel.errors import LLMError, LLMRefusesContent, LLMRefusesForm, LLMRefusesRequest
 from prelabel.llm.exchange import ChatReply, ChatRequest
 
@@ -30,12 +30,10 @@ class Chat(Protocol):
 async def ask(
     chat: Chat,
     assignment: Assignment,
-    tickets: Sequence[Ticket],
-    examples: Sequence[Sequence[Example]],
+    told: Sequence[Told],
     deadline_s: float,
     usage: Usage | None = None,
     *,
-    notes: Sequence[Sequence[Note]] | None = None,
     order: Sequence[int] | None = None,
     measured: Measured | None = None,
 ) -> list[Outcome]:
@@ -43,20 +41,16 @@ async def ask(
 
     Tickets that read the same are asked about once.
 
-    :param examples: for each ticket its examples, the most fitting first.
     :param usage: what it costs is added to it.
-    :param notes: for each ticket what is told beside it, the most fitting first.
     :param order: the tickets' places in the order in which they are put together, for instance the similar side by
         side; else as they come.
     :param measured: what is known of the LLM's tokens; brought up to date.
     """
+    tickets = [each.ticket for each in told]
     composer = Composer.of(assignment, tickets, measured or Measured())
     asking = _Asking(chat, composer, usage or Usage())
-    told = list(zip(examples, notes or [()] * len(tickets), strict=True))
-    items = [
-        composer.item(places, [tickets[place] for place in places], *told[places[0]])
-        for places in _same(tickets, composer.fields, order or range(len(tickets)))
-    ]
+    same = _same(tickets, composer.fields, order or range(len(tickets)))
+    items = [composer.item(places, told) for places in same]
     running = [asyncio.create_task(asking.ask_group(group)) for group in _groups(items, composer)]
     if running:
         done, late = await asyncio.wait(running, timeout=max(0.0, deadline_s))

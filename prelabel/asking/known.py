@@ -4,15 +4,12 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 
-from prelabel.asking.requests import Assignment
+from prelabel.asking.requests import Assignment, Told
 from prelabel.core.kept import Answers, packed, unpacked
 from prelabel.core.parse import Answer
-from prelabel.core.prompt import build_messages
+from prelabel.core.prompt import build_messages, ticket_fields
 from prelabel.core.schema import reply_schema
-from prelabel.core.types import Abstained, Example, Labeled, Note, Outcome, Ticket
-
-Told = tuple[Ticket, Sequence[Example], Sequence[Note]]
-"""What the LLM is told of one ticket."""
+from prelabel.core.types import Abstained, Labeled, Outcome
 
 
 class Known:
@@ -24,6 +21,7 @@ class Known:
     def __init__(self, answers: Answers, assignment: Assignment, llm: Sequence[object]) -> None:
         self._answers = answers
         self._questions = assignment.questions
+        self._template = assignment.template
         bare = build_messages(assignment.questions, assignment.prompt, [], template=assignment.template)
         shape = [
             *(llm, assignment.template, assignment.max_input_tokens, [message.content for message in bare]),
@@ -33,7 +31,7 @@ class Known:
 
     def recall(self, told: Sequence[Told]) -> list[Answer | None]:
         """For each the answer that is known, None where there is none. May block."""
-        kept = self._answers.recall([self._subject(*each) for each in told])
+        kept = self._answers.recall([self._subject(each) for each in told])
         return [unpacked(text, self._questions) if text else None for text in kept]
 
     def keep(self, told: Sequence[Told], outcomes: Sequence[Outcome]) -> None:
@@ -41,13 +39,15 @@ class Known:
         fresh: dict[str, str] = {}
         for each, outcome in zip(told, outcomes, strict=True):
             if isinstance(outcome, Labeled | Abstained) and (text := packed(outcome, self._questions)):
-                fresh[self._subject(*each)] = text
+                fresh[self._subject(each)] = text
         self._answers.keep(fresh)
 
-    def _subject(self, ticket: Ticket, examples: Sequence[Example], notes: Sequence[Note]) -> str:
-        shown = [[example.text, _plain(example.labels)] for example in examples]
-        told = [[note.name, note.text] for note in notes]
-        return self._shape + _canonical([ticket.text, dict(ticket.fields), shown, told]).decode(errors="surrogatepass")
+    def _subject(self, told: Told) -> str:
+        ticket = told.ticket
+        fields = {name: ticket.fields[name] for name in ticket_fields(self._template, [ticket])}
+        shown = [[example.text, _plain(example.labels)] for example in told.examples]
+        notes = [[note.name, note.text] for note in told.notes]
+        return self._shape + _canonical([ticket.text, fields, shown, notes]).decode(errors="surrogatepass")
 
 
 def _plain(labels: Mapping[str, tuple[str, ...]]) -> dict[str, list[str]]:

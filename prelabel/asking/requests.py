@@ -39,6 +39,15 @@ class Assignment:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """A ticket, and what the LLM is told beside it, the most fitting first."""
+
+    ticket: Ticket
+    examples: Sequence[Example] = ()
+    notes: Sequence[Note] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Item:
     """A ticket, cut to what one request holds, with what is told beside it."""
 
@@ -99,17 +108,20 @@ class Composer:
         """Tickets in one request."""
         return 1 if self.fields else self.assignment.tasks_per_request
 
-    def item(
-        self, places: Sequence[int], same: Sequence[Ticket], examples: Sequence[Example], notes: Sequence[Note]
-    ) -> Item:
-        """Tickets that read the same, cut to their share of the room: the text, and each field that is named."""
-        ticket = same[0]
+    def item(self, places: Sequence[int], told: Sequence[Told]) -> Item:
+        """Tickets that read the same, cut to their share of the room: the text, and each field that is named.
+
+        :param places: where ``told`` has them.
+        """
+        first = told[places[0]]
+        ticket = first.ticket
         share = self.room // (1 + len(self.fields))
         text = _cut(ticket.text, share)
         fields = {name: _cut(ticket.fields[name], share) for name in self.fields if name in ticket.fields}
         tokens = sum(estimate_tokens(to_data(value)) for value in (text, *fields.values()))
         cut = Ticket(ticket.task_id, text, fields)
-        return Item(tuple(places), frozenset(each.task_id for each in same), cut, examples, notes, tokens)
+        task_ids = frozenset(told[place].ticket.task_id for place in places)
+        return Item(tuple(places), task_ids, cut, first.examples, first.notes, tokens)
 
     def request(self, group: Sequence[Item], *, reply_room: int = 1, is_repair: bool = False) -> ChatRequest:
         """A request about ``group``.

@@ -14,7 +14,7 @@ from prelabel.doctor.findings import Finding, failed, ok
 from prelabel.doctor.llm import check_llm
 from prelabel.errors import LabelConfigError, SettingsError, StudioError
 from prelabel.guidance.notes import Guidance
-from prelabel.labeling import Project
+from prelabel.project import Project
 from prelabel.store.keys import ProjectRef
 from prelabel.studio.client import StudioClient
 

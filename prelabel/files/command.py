@@ -20,8 +20,9 @@ from prelabel.files.rows import check_columns
 from prelabel.files.summary import MOST_LINES, Summary
 from prelabel.files.write import find_out
 from prelabel.guidance.notes import Guidance
-from prelabel.labeling import Labeler, Project
+from prelabel.labeling import Labeler
 from prelabel.llm.loop import LLM
+from prelabel.project import Project
 from prelabel.quality.weak_model import ABOUT
 from prelabel.shell import dollars, json_option, told
 from prelabel.store.keys import ProjectRef

@@ -19,7 +19,8 @@ from prelabel.files.reviews import Reviewed, Sorter
 from prelabel.files.rows import Malformed, Row
 from prelabel.files.summary import Summary
 from prelabel.files.write import Task, build_task, read_answers, write_tasks
-from prelabel.labeling import Labeler, Project
+from prelabel.labeling import Labeler
+from prelabel.project import Project
 from prelabel.studio.predictions import Item, batch_item
 
 CHUNK = 200

@@ -13,7 +13,7 @@ from typing import Any
 from prelabel.bootstrap import Services
 from prelabel.core.types import Abstained, Failed, Labeled, Outcome, Prediction, Usage
 from prelabel.errors import InvalidPrediction, PrelabelError, StoreUnavailable
-from prelabel.labeling import Project
+from prelabel.project import Project
 from prelabel.runs.lease import Lease, LeaseLost, leased
 from prelabel.runs.stopping import stopping
 from prelabel.store.keys import ProjectRef

@@ -19,6 +19,7 @@ ORDER = [
     {"prelabel.address"},
     {"prelabel.quality", "prelabel.studio", "prelabel.llm", "prelabel.store"},
     {"prelabel.asking", "prelabel.examples", "prelabel.guidance", "prelabel.versions"},
+    {"prelabel.project"},
     {"prelabel.labeling"},
     {"prelabel.service"},
     {"prelabel.learning"},

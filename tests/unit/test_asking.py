@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prelabel.asking.ask import Chat, ask
-from prelabel.asking.requests import LONGEST_EXAMPLE_TOKENS, Assignment, Composer, Measured
+from prelabel.asking.requests import LONGEST_EXAMPLE_TOKENS, Assignment, Composer, Measured, Told
 from prelabel.core.tokens import estimate_tokens
 from prelabel.core.types import Abstained, Choices, Example, Failed, Label, Labeled, Note, Outcome, Ticket, Usage
 from prelabel.errors import LLMError, LLMRefusesContent, LLMRefusesRequest, LLMUnavailable
@@ -46,9 +46,9 @@ def run(
     measured: Measured | None = None,
     **assignment: Any,
 ) -> list[Outcome]:
-    tickets = [Ticket(number, text) for number, text in enumerate(texts)]
-    chosen = examples or [()] * len(tickets)
-    return asyncio.run(ask(chat, Assignment((INTENT,), **assignment), tickets, chosen, deadline_s, measured=measured))
+    chosen = examples or [()] * len(texts)
+    told = [Told(Ticket(number, text), chosen[number]) for number, text in enumerate(texts)]
+    return asyncio.run(ask(chat, Assignment((INTENT,), **assignment), told, deadline_s, measured=measured))
 
 
 def numbered(count: int) -> list[str]:
@@ -254,7 +254,9 @@ def test_texts_whose_named_fields_differ_are_not_the_same() -> None:
     chat = FakeChat()
     tickets = [Ticket(number, "a", {"subject": subject, "seen": str(number)}) for number, subject in enumerate("xyx")]
 
-    asyncio.run(ask(chat, Assignment((INTENT,), template="{subject} {text}"), tickets, [()] * 3, PATIENCE_S))
+    asyncio.run(
+        ask(chat, Assignment((INTENT,), template="{subject} {text}"), [Told(each) for each in tickets], PATIENCE_S)
+    )
 
     assert len(chat.requests) == 2
 
@@ -273,7 +275,13 @@ def test_tickets_go_together_in_the_order_that_is_given() -> None:
     tickets = [Ticket(number, text) for number, text in enumerate(texts)]
 
     outcomes = asyncio.run(
-        ask(chat, Assignment((INTENT,), tasks_per_request=2), tickets, [()] * 4, PATIENCE_S, order=[3, 0, 2, 1])
+        ask(
+            chat,
+            Assignment((INTENT,), tasks_per_request=2),
+            [Told(each) for each in tickets],
+            PATIENCE_S,
+            order=[3, 0, 2, 1],
+        )
     )
 
     assert chat.asked == [[texts[3], texts[0]], [texts[2], texts[1]]]
@@ -283,18 +291,9 @@ def test_tickets_go_together_in_the_order_that_is_given() -> None:
 def test_notes_stand_before_examples_each_once() -> None:
     chat = FakeChat()
     iban, swift = Note("IBAN", "An account's number."), Note("SWIFT", "A bank's code.")
-    tickets = [Ticket(1, "x"), Ticket(2, "y")]
+    told = [Told(Ticket(1, "x"), [example(7)], [iban]), Told(Ticket(2, "y"), [], [swift, iban])]
 
-    asyncio.run(
-        ask(
-            chat,
-            Assignment((INTENT,)),
-            tickets,
-            [[example(7)], []],
-            PATIENCE_S,
-            notes=[[iban], [swift, iban]],
-        )
-    )
+    asyncio.run(ask(chat, Assignment((INTENT,)), told, PATIENCE_S))
 
     [request] = chat.requests
     assert read_fence(request.messages, "notes") == [
@@ -310,7 +309,7 @@ def test_notes_take_a_part_of_the_room_only() -> None:
     notes = [Note(f"term {number}", "word " * 150) for number in range(100)]
 
     asyncio.run(
-        ask(chat, Assignment((INTENT,), max_input_tokens=4000), [Ticket(1, "x")], [()], PATIENCE_S, notes=[notes])
+        ask(chat, Assignment((INTENT,), max_input_tokens=4000), [Told(Ticket(1, "x"), notes=notes)], PATIENCE_S)
     )
 
     [request] = chat.requests
@@ -364,7 +363,7 @@ def test_the_deadline_keeps_what_a_group_had_answered_before() -> None:
 
 def test_what_is_late_is_called_off() -> None:
     async def asked_then_counted() -> int:
-        await ask(FakeChat({"a": HANG}), Assignment((INTENT,)), [Ticket(1, "a")], [()], 0.01)
+        await ask(FakeChat({"a": HANG}), Assignment((INTENT,)), [Told(Ticket(1, "a"))], 0.01)
         return len(asyncio.all_tasks())
 
     assert asyncio.run(asked_then_counted()) == 1
@@ -375,7 +374,7 @@ def test_what_asking_costs_is_added_up() -> None:
     tickets = [Ticket(number, text) for number, text in enumerate(texts)]
     chat = FakeChat({texts[0]: SAYS_NOTHING})
 
-    asyncio.run(ask(chat, Assignment((INTENT,)), tickets, [()] * 4, PATIENCE_S, usage))
+    asyncio.run(ask(chat, Assignment((INTENT,)), [Told(each) for each in tickets], PATIENCE_S, usage))
 
     assert usage == Usage(requests=4, prompt_tokens=307, completion_tokens=33, cost=0.75)
 
@@ -406,7 +405,7 @@ def test_a_template_that_names_a_field_is_asked_ticket_by_ticket() -> None:
     tickets = [Ticket(number, f"text {number}", {"subject": f"subject {number}"}) for number in range(3)]
     work = Assignment((INTENT,), template="About {subject}:\n{text}")
 
-    outcomes = asyncio.run(ask(chat, work, tickets, [()] * 3, PATIENCE_S))
+    outcomes = asyncio.run(ask(chat, work, [Told(each) for each in tickets], PATIENCE_S))
 
     assert outcomes == [LABELED] * 3
     assert [request.messages[1].content.splitlines()[0] for request in chat.requests] == [
@@ -419,7 +418,7 @@ def test_a_field_that_a_template_names_is_cut_like_the_text() -> None:
     ticket = Ticket(1, "short", {"thread": "Customer: where is my order?\n" * 7000})
     work = Assignment((INTENT,), template="{thread}\n\n{text}")
 
-    asyncio.run(ask(chat, work, [ticket], [()], PATIENCE_S))
+    asyncio.run(ask(chat, work, [Told(ticket)], PATIENCE_S))
 
     assert [cost(request) <= work.max_input_tokens for request in chat.requests] == [True]
 
