@@ -15,7 +15,8 @@ from prelabel.connecting import Connecting
 from prelabel.core.rates import Rates
 from prelabel.errors import StudioError
 from prelabel.examples import Examples
-from prelabel.labeling import Labeler
+from prelabel.guidance.notes import Guidance
+from prelabel.labeling import AnswersOf, Labeler
 from prelabel.learning import Learning
 from prelabel.llm.budget import OwnBudget, SharedBudget
 from prelabel.llm.endpoint import Endpoint
@@ -24,6 +25,7 @@ from prelabel.llm.loop import LLM
 from prelabel.service import Service
 from prelabel.store import connection
 from prelabel.store.annotations import Annotations
+from prelabel.store.answers import AnswerCache
 from prelabel.store.jobs import JobQueue
 from prelabel.store.keys import Keys, limits_key
 from prelabel.store.limits import RedisBudget
@@ -78,19 +80,32 @@ def services() -> Services:
 
 
 def build(settings: Settings) -> Services:
-    """Services by ``settings``."""
+    """Services by ``settings``.
+
+    :raises SettingsError: a file that they name cannot be used.
+    """
+    guidance = Guidance()
+    guidance.check(settings)
     client = connection.connect(settings.redis_url)
     keys = Keys(settings.label_studio_url)
     projects, prompts, annotations = Projects(client, keys), Prompts(client, keys), Annotations(client, keys)
     jobs = JobQueue(connection.connect_queue(settings.redis_url), keys, projects)
     llm = LLM(settings.llm_concurrency, LLMMemory(client), partial(_limits, settings))
-    runs, labeler = Runs(client, keys), Labeler(Examples(annotations), llm)
+    runs = Runs(client, keys)
+    labeler = Labeler(Examples(annotations), llm, notes=guidance, answers_of=_answers(settings, client, keys))
     service = Service(settings, projects, labeler)
     learning = Learning(service, projects, prompts, annotations, jobs)
     connecting = Connecting(settings, service, jobs)
     return Services(
         settings, client, llm, projects, prompts, annotations, runs, labeler, jobs, service, learning, connecting
     )
+
+
+def _answers(settings: Settings, client: redis.Redis, keys: Keys) -> AnswersOf | None:
+    """Where a project's answers are kept; None if they are not."""
+    if not settings.answer_cache_days:
+        return None
+    return AnswerCache(client, keys, days=settings.answer_cache_days, size=settings.answer_cache_size).of
 
 
 def _limits(settings: Settings, endpoint: Endpoint) -> KeyLimits:

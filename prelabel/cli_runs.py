@@ -8,7 +8,7 @@ import click
 
 from prelabel.bootstrap import Services, services
 from prelabel.runs import control
-from prelabel.shell import json_option, project_option, told
+from prelabel.shell import dollars, json_option, project_option, told
 from prelabel.store.runs import ENDED, Run, RunOptions
 
 LOOK_S = 0.5
@@ -110,12 +110,14 @@ def _wait(work: Services, run_id: str, as_json: bool) -> None:
     if not work.jobs.has_worker():
         click.echo("No worker is running, so the run waits: start one with 'python -m prelabel worker'.", err=True)
     hidden = as_json or not sys.stderr.isatty()
-    with click.progressbar(length=0, label=f"run {run_id}", file=sys.stderr, show_pos=True, hidden=hidden) as bar:
+    with click.progressbar(
+        length=0, label=f"run {run_id}", file=sys.stderr, show_pos=True, hidden=hidden, item_show_func=_spent
+    ) as bar:
         while found.state not in ENDED and found.state != "paused":
             time.sleep(LOOK_S)
             found = work.runs.get(run_id)
             bar.length = found.total
-            bar.update(found.done - bar.pos)
+            bar.update(found.done - bar.pos, found)
     _show(work, found, as_json)
     if found.state == "failed" or found.counts["failed"]:
         sys.exit(1)
@@ -134,4 +136,9 @@ def _show(work: Services, found: Run, as_json: bool) -> None:
 
 def _line(found: Run) -> str:
     counts = ", ".join(f"{count} {name}" for name, count in found.counts.items() if count)
-    return f"{found.id}  project {found.options.project}  {found.state}  {found.done}/{found.total}  {counts}"
+    cost = f"{_spent(found)} ({dollars(found.cost_per_task)} a task)" if found.cost_per_task else _spent(found)
+    return f"{found.id}  project {found.options.project}  {found.state}  {found.done}/{found.total}  {counts}, {cost}"
+
+
+def _spent(found: Run | None) -> str:
+    return f"cost {dollars(found.cost)}" if found else ""

@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -37,17 +37,25 @@ PER_PROJECT = frozenset(
         "PROMPT_TEMPLATE",
         "USE_INTERNAL_PROMPT_TEMPLATE",
         "FEW_SHOT_EXAMPLES",
+        "GLOSSARY_FILE",
+        "CONTEXT_DIR",
+        "RATIONALE",
     }
 )
+"""Files and folders may be any that the backend can read: only ``connect --set`` sets them, from the backend's own
+shell, and nothing that Label Studio sends does."""
 
 _LOGIN = re.compile(r"//.*@")
 """User and password in an address, which are not shown; greedily, since a password may hold any character."""
+
+GLOSSARY_ENDINGS = (".yaml", ".yml", ".csv")
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 Count = Annotated[int, Field(ge=0)]
 AtLeastOne = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(lambda name: str(name).upper())]
 Provider = Literal["openai", "azure", "ollama", "openrouter", "anthropic", "local"]
 
@@ -104,11 +112,35 @@ def _check_file(value: Any) -> Any:
     return value
 
 
+def _check_glossary(value: Any) -> Any:
+    path = Path(str(value))
+    if path.suffix.lower() not in GLOSSARY_ENDINGS:
+        raise ValueError(f"must be a file whose name ends in {', '.join(GLOSSARY_ENDINGS)}")
+    if not _exists(path.is_file):
+        raise ValueError("is no file")
+    return value
+
+
+def _check_folder(value: Any) -> Any:
+    if not _exists(Path(str(value)).is_dir):
+        raise ValueError("is no folder")
+    return value
+
+
+def _exists(look: Callable[[], bool]) -> bool:
+    try:
+        return look()
+    except OSError as error:  # longer than a path may be, or in a folder that may not be entered
+        raise ValueError(f"cannot be read: {error.strerror}") from None
+
+
 Url = Annotated[str, _url("http", "https")]
 RedisUrl = Annotated[str, _url("redis", "rediss")]
 Key = Annotated[SecretStr, BeforeValidator(_check_key)]
 FallbackModels = Annotated[str, BeforeValidator(_check_fallbacks)]
 TextOrFile = Annotated[str, BeforeValidator(_check_file)]
+GlossaryFile = Annotated[str, BeforeValidator(_check_glossary)]
+Folder = Annotated[str, BeforeValidator(_check_folder)]
 
 
 class Settings(BaseModel):
@@ -134,6 +166,9 @@ class Settings(BaseModel):
     prompt_template: str = ""
     use_internal_prompt_template: bool = True
     few_shot_examples: Count = 8
+    glossary_file: GlossaryFile = ""
+    context_dir: Folder = ""
+    rationale: Literal["auto", "1", "0"] = "auto"
 
     llm_concurrency: AtLeastOne = 32
     llm_rpm: Count = 0
@@ -142,6 +177,10 @@ class Settings(BaseModel):
     llm_timeout: Seconds = 20.0
     llm_max_retries: Count = 5
     llm_max_input_tokens: Annotated[int, Field(ge=500)] = 8000
+    llm_price_input: Dollars | None = None
+    llm_price_output: Dollars | None = None
+    answer_cache_days: Count = 7
+    answer_cache_size: AtLeastOne = 200_000
     predict_deadline: Seconds = 50.0
     predict_deadline_single: Seconds = 15.0
 
@@ -179,7 +218,7 @@ class Settings(BaseModel):
         """These settings with a project's own over them.
 
         A project that names another server gets the main key only where it names that key itself, and no fallbacks,
-        whose keys are for the main server too.
+        whose keys are for the main server too. The prices are of the main model on the main server.
 
         :raises SettingsError: a name is not one of ``PER_PROJECT``, or its value is not allowed.
         """
@@ -188,6 +227,8 @@ class Settings(BaseModel):
             return self
         own = self.model_dump(by_alias=True, exclude_unset=True)
         settled = self._checked({**own, **overrides})
+        if (settled.llm_url, settled.openai_model) != (self.llm_url, self.openai_model):
+            settled = settled.model_copy(update={"llm_price_input": None, "llm_price_output": None})
         if urlsplit(settled.llm_url)[:2] == urlsplit(self.llm_url)[:2]:
             return settled
         elsewhere: dict[str, Any] = {"openai_fallback_models": "", "openai_fallback_api_keys": None}
@@ -211,6 +252,8 @@ class Settings(BaseModel):
         keys = self.openai_fallback_api_keys.get_secret_value() if self.openai_fallback_api_keys else ""
         if keys and keys.count(",") > self.openai_fallback_models.count(",") + bool(self.openai_fallback_models) - 1:
             raise ValueError("OPENAI_FALLBACK_API_KEYS holds more keys than OPENAI_FALLBACK_MODELS holds models")
+        if (self.llm_price_input is None) != (self.llm_price_output is None):
+            raise ValueError("LLM_PRICE_INPUT and LLM_PRICE_OUTPUT go together: one of them is empty")
         if bool(self.basic_auth_user) != bool(self.basic_auth_pass.get_secret_value()):
             raise ValueError("BASIC_AUTH_USER and BASIC_AUTH_PASS go together: one of them is empty")
         return self
@@ -245,6 +288,13 @@ class Settings(BaseModel):
         """Where the LLM is; empty for ``local``."""
         own = {"azure": self.azure_resource_endpoint, "ollama": self.ollama_endpoint}.get(self.openai_provider)
         return (self.openai_base_url or own or PROVIDER_URLS.get(self.openai_provider, "")).rstrip("/")
+
+    @property
+    def llm_prices(self) -> tuple[float, float] | None:
+        """US dollars per million tokens of input and output, where they are set."""
+        if self.llm_price_input is None or self.llm_price_output is None:
+            return None
+        return self.llm_price_input, self.llm_price_output
 
     @property
     def fallbacks(self) -> tuple[Fallback, ...]:

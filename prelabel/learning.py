@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from prelabel.core.types import Annotation
 from prelabel.errors import RequestError
-from prelabel.labeling import Project
+from prelabel.project import Project
 from prelabel.service import Service
 from prelabel.store.annotations import Annotations, Emptied
 from prelabel.store.keys import ProjectRef

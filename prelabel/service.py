@@ -8,7 +8,8 @@ from typing import Any
 from prelabel.config import Settings
 from prelabel.core.types import Abstained, Failed, Labeled, Outcome, Prediction
 from prelabel.errors import InvalidPrediction, StoreUnavailable
-from prelabel.labeling import Labeler, Project
+from prelabel.labeling import Labeler
+from prelabel.project import Project
 from prelabel.store.keys import ProjectRef
 from prelabel.store.projects import Projects, ProjectState
 from prelabel.studio.annotations import read_prompt, read_regions

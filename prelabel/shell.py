@@ -1,5 +1,6 @@
 """What all commands share: their options, and how they fail."""
 
+import math
 from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
@@ -15,6 +16,14 @@ project_option = click.option(
     "--project", "project_id", type=int, required=True, metavar="ID", help="Project's number."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+
+def dollars(amount: float | None) -> str:
+    """US dollars as people read them: cents, or two digits of what is less."""
+    if amount is None:
+        return "unknown"
+    places = 2 if amount >= 1 or not amount else max(2, 1 - math.floor(math.log10(amount)))
+    return f"${amount:.{places}f}"
 
 
 def told(command: Callable[P, R]) -> Callable[P, R]:

@@ -18,6 +18,7 @@ from prelabel.core.types import Abstained, Choices, Labeled
 
 Answer = Labeled | Abstained
 
+NO_LABEL_FITS = "the LLM says that no label fits"
 MOST_OPENINGS = 50
 LONGEST_REPLY = 100_000
 """Brackets at which JSON is looked for, and characters in which: no reply may cost more than it is worth."""
@@ -34,9 +35,12 @@ def parse_reply(reply: str, questions: Sequence[Choices], count: int) -> dict[in
     answers: dict[int, Answer] = {}
     seen: set[int] = set()
     doubled: set[int] = set()
-    for item in _read_items(reply, count):
+    items = _read_items(reply, count)
+    if any(_number(item.get("id")) == 0 for item in items):
+        return {}  # it counts from 0: what it says of 1 may be meant for 2
+    for item in items:
         number = _number(item.get("id"))
-        if not 1 <= number <= count:
+        if number is None or not 1 <= number <= count:
             continue
         if number in seen:
             doubled.add(number)
@@ -57,7 +61,7 @@ def read_answer(item: Mapping[str, Any], questions: Sequence[Choices]) -> Answer
         if chosen or (question.multiple and not question.required):
             labels[question.name] = chosen
     if not labels:
-        return Abstained("the LLM says that no label fits", comment)
+        return Abstained(NO_LABEL_FITS, comment)
     return Labeled(labels, read_confidence(item.get(CONFIDENCE)), comment)
 
 
@@ -98,20 +102,25 @@ def _items(value: object, count: int) -> list[dict[str, Any]]:
     return items
 
 
-def _number(value: object) -> int:
+def _number(value: object) -> int | None:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     try:
         return int(str(value))
     except ValueError:
-        return 0
+        return None
 
 
 def _read_items(reply: str, count: int) -> list[dict[str, Any]]:
-    """The answer objects in ``reply``: of the last JSON value with ``answers``, else of the first that has any."""
+    """The answer objects in ``reply``: of the last JSON value with ``answers``, else of the first list of them.
+
+    Else those that stand by themselves: all that is whole in a list that was cut off, or one object a line.
+    """
     values = [_unwrapped(value) for value in _json_values(reply[:LONGEST_REPLY])]
     named = [value for value in values if isinstance(value, dict) and isinstance(value.get("answers"), list)]
-    candidates = (_items(value, count) for value in (*reversed(named), *values))
+    lists = [value for value in values if isinstance(value, list)]
+    lone = [value for value in values if isinstance(value, dict) and value not in named]
+    candidates = (_items(value, count) for value in (*reversed(named), *lists, lone))
     return next((items for items in candidates if items), [])
 
 

@@ -62,6 +62,16 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """Something the LLM is told beside the tickets it bears on: a term explained, a piece of a guideline."""
+
+    name: str
+    """Unique within a project: the term, or the file's name and the heading."""
+    text: str
+    """As the LLM reads it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Labeled:
     """An answer: the labels of each control, in the config's order, without duplicates."""
 
@@ -108,6 +118,16 @@ class Usage:
     completion_tokens: int = 0
     cost: float | None = 0.0
     """US dollars; None as soon as the price of any request is unknown."""
+    from_cache: int = 0
+    """Answers that were not asked for, since they were known already."""
+
+    def add(self, *, prompt_tokens: int, cached_tokens: int, completion_tokens: int, cost: float | None) -> None:
+        """One more request."""
+        self.requests += 1
+        self.prompt_tokens += prompt_tokens
+        self.cached_tokens += cached_tokens
+        self.completion_tokens += completion_tokens
+        self.cost = None if self.cost is None or cost is None else self.cost + cost
 
 
 @dataclass(frozen=True, slots=True)

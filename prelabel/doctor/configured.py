@@ -11,6 +11,7 @@ from prelabel.address import is_loopback, without_login
 from prelabel.config import Settings
 from prelabel.doctor.findings import Finding, failed, ok, warning
 from prelabel.errors import SettingsError
+from prelabel.guidance.notes import Guidance
 
 CHECK = "settings"
 QUOTES = frozenset("\"'`“”„\u2018\u2019")
@@ -46,6 +47,7 @@ def check_settings(given: Mapping[str, str]) -> Generator[Finding, None, Read | 
         try:
             settings = Settings.from_env(left)
             _ = settings.default_prompt_text
+            Guidance().check(settings)
         except SettingsError as error:
             named = [name for name in left if re.search(rf"\b{name}\b", str(error))]
             yield failed(CHECK, str(error), "correct it, then start backend and workers again")

@@ -11,7 +11,7 @@ from prelabel.address import is_loopback
 from prelabel.config import Settings
 from prelabel.doctor.cures import CONNECT
 from prelabel.doctor.findings import Finding, failed, ok, skipped, warning
-from prelabel.labeling import Project
+from prelabel.project import Project
 from prelabel.studio import wiring
 from prelabel.studio.client import StudioClient
 from prelabel.studio.rows import MLBackend, StudioProject

@@ -13,7 +13,8 @@ from prelabel.doctor.cures import CONNECT
 from prelabel.doctor.findings import Finding, failed, ok
 from prelabel.doctor.llm import check_llm
 from prelabel.errors import LabelConfigError, SettingsError, StudioError
-from prelabel.labeling import Project
+from prelabel.guidance.notes import Guidance
+from prelabel.project import Project
 from prelabel.store.keys import ProjectRef
 from prelabel.studio.client import StudioClient
 
@@ -43,6 +44,7 @@ def check_project(ward: Ward, ref: ProjectRef) -> Iterator[Finding]:
         return
     try:
         project = ward.work.service.open(ref, found.label_config)
+        Guidance().check(project.settings)
     except LabelConfigError as error:
         cure = "change it in the project's Settings > Labeling Interface"
         yield failed(f"{name} label config", str(error), cure)

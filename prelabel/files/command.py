@@ -10,6 +10,7 @@ import click
 
 from prelabel.bootstrap import configure_logging
 from prelabel.config import Settings
+from prelabel.core.types import Usage
 from prelabel.errors import RequestError
 from prelabel.files.examples import FileExamples, as_local
 from prelabel.files.label import FileLabeling, side_file, survey
@@ -18,10 +19,12 @@ from prelabel.files.reviews import Sorter, find_label_columns
 from prelabel.files.rows import check_columns
 from prelabel.files.summary import MOST_LINES, Summary
 from prelabel.files.write import find_out
-from prelabel.labeling import Labeler, Project
+from prelabel.guidance.notes import Guidance
+from prelabel.labeling import Labeler
 from prelabel.llm.loop import LLM
+from prelabel.project import Project
 from prelabel.quality.weak_model import ABOUT
-from prelabel.shell import json_option, told
+from prelabel.shell import dollars, json_option, told
 from prelabel.store.keys import ProjectRef
 from prelabel.store.projects import ProjectState
 from prelabel.studio.label_config import parse_label_config
@@ -76,6 +79,8 @@ def file_command(source: str, config_file: Path, out: Path, label_column: str | 
 
 
 def _label(settings: Settings, source: str, config_file: Path, out: Path, label_column: str | None) -> Summary:
+    guidance = Guidance()
+    guidance.check(settings)
     with ExitStack() as stack:
         with _named(config_file):
             config = parse_label_config(config_file.read_text("utf-8-sig"), settings.prompt_prefix)
@@ -93,16 +98,28 @@ def _label(settings: Settings, source: str, config_file: Path, out: Path, label_
                 click.echo(ABOUT, err=True)
         llm = LLM(settings.llm_concurrency)
         stack.callback(llm.close)
-        labeler = Labeler(FileExamples(config.questions, found.examples), llm)
-        bar = click.progressbar(length=found.open, label=source, file=sys.stderr, hidden=not sys.stderr.isatty())
+        labeler = Labeler(FileExamples(config.questions, found.examples), llm, notes=guidance)
+        bar = click.progressbar(
+            length=found.open, label=source, file=sys.stderr, hidden=not sys.stderr.isatty(), item_show_func=_spent
+        )
         progress = stack.enter_context(bar)
         return FileLabeling(project, tickets, sorter, labeler, out).run(progress.update)
+
+
+def _spent(usage: Usage | None) -> str:
+    return f"cost {dollars(usage.cost)}" if usage else ""
 
 
 def _show(summary: Summary, out: Path) -> None:
     counts = {name: getattr(summary, name) for name in ("reviewed", "labeled", "abstained", "failed", "malformed")}
     known = f" ({summary.known} answered earlier)" if summary.known else ""
     click.echo(f"{summary.total} rows: {', '.join(f'{count} {name}' for name, count in counts.items())}{known}")
+    if (used := summary.usage).requests:
+        each = f" ({dollars(summary.cost_per_task)} a row)" if summary.cost_per_task else ""
+        tokens = (
+            f"{used.prompt_tokens} prompt tokens ({used.cached_tokens} cached), {used.completion_tokens} in replies"
+        )
+        click.echo(f"{used.requests} requests, {tokens}, cost {dollars(used.cost)}{each}")
     for error in summary.as_json()["errors"]:
         lines = ", ".join(map(str, error["lines"])) + (", ..." if error["count"] > MOST_LINES else "")
         click.echo(f"  {error['count']} without an answer: {error['reason']} (lines {lines})", err=True)

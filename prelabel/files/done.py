@@ -1,7 +1,7 @@
 """What has been answered of a file so far, on disk: an interruption costs no more than what was not yet added.
 
 It is a file beside the one that is being made, with an answer a line, ``{"key": ..., "prediction": ...}``, and no
-ticket's text. Answers of another model version are passed over.
+ticket's text but what a rationale quotes. Answers of another model version are passed over.
 """
 
 import fcntl

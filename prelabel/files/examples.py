@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from functools import cached_property
 
 from prelabel.core.types import Choices, Example, Ticket
-from prelabel.labeling import Project
+from prelabel.project import Project
 from prelabel.quality.similarity import SimilarityIndex
 from prelabel.quality.weak_model import EmbeddedModel
 from prelabel.store.keys import ProjectRef

@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from prelabel.core.types import Example, Failed, Outcome
+from prelabel.core.types import Example, Failed, Outcome, Usage
 from prelabel.files.done import Done
 from prelabel.files.read import TicketFile
 from prelabel.files.reviews import Reviewed, Sorter
 from prelabel.files.rows import Malformed, Row
 from prelabel.files.summary import Summary
 from prelabel.files.write import Task, build_task, read_answers, write_tasks
-from prelabel.labeling import Labeler, Project
+from prelabel.labeling import Labeler
+from prelabel.project import Project
 from prelabel.studio.predictions import Item, batch_item
 
 CHUNK = 200
@@ -27,7 +28,7 @@ CHUNK = 200
 CHUNK_DEADLINE_S = 3600.0
 """Only there so that nothing waits for ever."""
 
-Advance = Callable[[int], object]
+Advance = Callable[[int, Usage], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ class FileLabeling:
     def run(self, advance: Advance) -> Summary:
         """Do all of it, and write ``out``, unless some rows failed and it has more answers already than there are now.
 
-        :param advance: told how many more rows are done.
+        :param advance: told how many more rows are done, and what all have cost so far.
         :raises RequestError: ``out`` is something else, or another process is at work on it.
         """
         before = read_answers(self._out)
@@ -106,7 +107,7 @@ class FileLabeling:
             done.add({key: self._item(outcome) for key, outcome in answers.items() if key not in failures})
             self._failures |= {key: failure.reason for key, failure in failures.items()}
             self._summary.stopped = _why_stop(failures.values(), len(chunk))
-            advance(len(chunk))
+            advance(len(chunk), self._summary.usage)
 
     def _unanswered(self, done: Done, advance: Advance) -> Iterator[Row]:
         """The rows to be asked about; of those with the same data, the first."""
@@ -116,7 +117,7 @@ class FileLabeling:
             key = row.key
             if key in done or key in self._asked:
                 self._summary.known += key not in self._asked
-                advance(1)
+                advance(1, self._summary.usage)
             else:
                 self._asked.add(key)
                 yield row

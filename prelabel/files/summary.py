@@ -33,6 +33,12 @@ class Summary:
         return self.reviewed + self.labeled + self.abstained + self.failed + self.malformed
 
     @property
+    def cost_per_task(self) -> float | None:
+        """US dollars for each row that was answered by this call; None if that is unknown, or if there was none."""
+        answered = self.labeled + self.abstained - self.known
+        return None if self.usage.cost is None or answered <= 0 else self.usage.cost / answered
+
+    @property
     def is_complete(self) -> bool:
         return not self.failed and not self.malformed
 
@@ -43,4 +49,5 @@ class Summary:
         ]
         names = ("model_version", "total", "reviewed", "labeled", "abstained", "failed", "malformed", "known")
         counts = {name: getattr(self, name) for name in names}
-        return {**counts, "is_written": self.is_written, **asdict(self.usage), "errors": errors}
+        used = {**asdict(self.usage), "cost_per_task": self.cost_per_task}
+        return {**counts, "is_written": self.is_written, **used, "errors": errors}

@@ -24,6 +24,7 @@ from prelabel.llm.capabilities import Capabilities, Learned
 from prelabel.llm.endpoint import Target
 from prelabel.llm.exchange import ChatReply, ChatRequest
 from prelabel.llm.forms import Form, follows, response_format, tell_form
+from prelabel.llm.pricing import Pricing
 from prelabel.llm.refusals import Refusal, Refused, unanswered
 from prelabel.llm.replies import read_completion
 
@@ -97,6 +98,7 @@ class ChatClient:
         self._learned = learned
         self._limits = limits
         self._is_awaited = is_awaited
+        self._pricing = Pricing(target, settings)
 
     async def complete(self, request: ChatRequest) -> ChatReply:
         """:raises LLMError: refused, or still unavailable after ``LLM_MAX_RETRIES`` further tries.
@@ -196,7 +198,7 @@ class ChatClient:
         await self._learned.accepted(features, by)
         if not reply.problem:
             await self._learned.replied(by, follows=follows(reply.text, request.schema))
-        return reply if reply.model else replace(reply, model=self._target.model)
+        return replace(reply, model=reply.model or self._target.model, cost=self._pricing.cost(reply))
 
     async def _slow_down(self, refusal: Refusal) -> None:
         error = refusal.as_error(self._target.model)

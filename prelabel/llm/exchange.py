@@ -25,15 +25,15 @@ class ChatReply:
 
     text: str
     problem: str = ""
-    is_final: bool = True
-    """Whether asking again about the same would not help."""
+    is_refusal: bool = False
+    """Whether the model, or a filter behind it, declined."""
     is_cut_off: bool = False
     """Whether it ended at ``max_tokens``, or at the server's own limit."""
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
     cost: float | None = None
-    """US dollars; None where the price is unknown."""
+    """US dollars; None where the price is unknown. See ``pricing``."""
     model: str = ""
     """Which model answered."""
     logprobs: tuple[tuple[str, float], ...] | None = None

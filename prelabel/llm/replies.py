@@ -8,6 +8,7 @@ from openai.types.chat import ChatCompletion
 from openai.types.chat.chat_completion import Choice
 
 from prelabel.llm.exchange import ChatReply
+from prelabel.llm.pricing import stated_cost
 from prelabel.llm.refusals import Refusal, Refused
 
 EMPTY = "the LLM's reply is empty"
@@ -23,7 +24,7 @@ def read_completion(completion: ChatCompletion, headers: Mapping[str, str]) -> C
     count = partial(_counted, completion)
     if not completion.choices:
         _check(completion, headers)
-        return count(text="", problem=EMPTY, is_final=False)
+        return count(text="", problem=EMPTY)
     choice = completion.choices[0]
     _check(choice, headers)
     content: Any = choice.message.content if choice.message else None
@@ -32,10 +33,10 @@ def read_completion(completion: ChatCompletion, headers: Mapping[str, str]) -> C
     text = content if isinstance(content, str) else ""
     count = partial(count, logprobs=_logprobs(choice))
     if choice.finish_reason == "content_filter" or (choice.message and choice.message.refusal):
-        return count(text="", problem="the LLM refused to answer")
+        return count(text="", problem="the LLM refused to answer", is_refusal=True)
     if choice.finish_reason == "length":
         return count(text=text, problem="the LLM's reply was cut off", is_cut_off=True)
-    return count(text=text) if text.strip() else count(text="", problem=EMPTY, is_final=False)
+    return count(text=text) if text.strip() else count(text="", problem=EMPTY)
 
 
 def _check(part: ChatCompletion | Choice, headers: Mapping[str, str]) -> None:
@@ -63,5 +64,6 @@ def _counted(completion: ChatCompletion, **read: Any) -> ChatReply:
         prompt_tokens=(usage.prompt_tokens or 0) if usage else 0,
         cached_tokens=(details.cached_tokens or 0) if details else 0,
         completion_tokens=(usage.completion_tokens or 0) if usage else 0,
+        cost=stated_cost(usage.model_extra or {}) if usage else None,
         model=str(completion.model or ""),
     )

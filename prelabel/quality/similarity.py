@@ -68,6 +68,11 @@ class SimilarityIndex:
                 found.append([(int(keys[row.indices[at]]), min(1.0, float(row.data[at]))) for at in best])
         return found
 
+    def cosines(self) -> npt.NDArray[np.float64]:
+        """The cosine of each text with each, 0 to 1, in the order of :meth:`put_all`; memory grows with its square."""
+        _, matrix = self._prepare()
+        return np.asarray((matrix @ matrix.T).toarray(), dtype=np.float64)
+
     def _prepare(self) -> tuple[npt.NDArray[np.int64], sp.csr_matrix]:
         if self._prepared is None:
             keys = np.fromiter(self._rows, dtype=np.int64, count=len(self._rows))

@@ -13,7 +13,7 @@ from typing import Any
 from prelabel.bootstrap import Services
 from prelabel.core.types import Abstained, Failed, Labeled, Outcome, Prediction, Usage
 from prelabel.errors import InvalidPrediction, PrelabelError, StoreUnavailable
-from prelabel.labeling import Project
+from prelabel.project import Project
 from prelabel.runs.lease import Lease, LeaseLost, leased
 from prelabel.runs.stopping import stopping
 from prelabel.store.keys import ProjectRef
@@ -203,15 +203,13 @@ class _Bulk:
         self._handled += len(outcomes)
         self._work.runs.count(
             self._run.id,
+            usage,
             labeled=labeled,
             abstained=len(said) - labeled,
             failed=len(failed),
             withheld=len(outcomes) - len(said) - len(failed),
             unwritten_labeled=labeled,
             unwritten_abstained=len(said) - labeled,
-            requests=usage.requests,
-            prompt_tokens=usage.prompt_tokens,
-            completion_tokens=usage.completion_tokens,
         )
         if len(self._rows) >= ROWS_PER_IMPORT:
             self._write()
@@ -300,4 +298,6 @@ class _Bulk:
 
 
 def _labels_of(row: dict[str, Any]) -> dict[str, tuple[str, ...]]:
-    return {region["from_name"]: tuple(region["value"]["choices"]) for region in row["result"]}
+    """The labels of a prediction; what it says of them is none."""
+    regions = [region for region in row["result"] if region["type"] == "choices"]
+    return {region["from_name"]: tuple(region["value"]["choices"]) for region in regions}

@@ -5,7 +5,7 @@ from typing import Any
 from prelabel.bootstrap import Services
 from prelabel.errors import RequestError
 from prelabel.store.keys import ProjectRef
-from prelabel.store.runs import ENDED, Run, RunOptions
+from prelabel.store.runs import COUNTERS, ENDED, Run, RunOptions
 
 
 def start(work: Services, options: RunOptions) -> Run:
@@ -86,10 +86,9 @@ def describe(work: Services, run: Run) -> dict[str, Any]:
         "message": run.message,
         "total": run.total,
         "done": run.done,
-        **{name: run.counts[name] for name in ("labeled", "abstained", "withheld", "failed", "skipped")},
-        **{name: run.counts[name] for name in ("requests", "prompt_tokens", "completion_tokens")},
-        "cached_tokens": None,
-        "cost": None,
+        **{name: run.counts[name] for name in COUNTERS},
+        "cost": run.cost,
+        "cost_per_task": run.cost_per_task,
         "started_at": run.started_at or None,
         "finished_at": run.finished_at or None,
         "eta_seconds": run.eta_seconds,

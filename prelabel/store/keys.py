@@ -12,6 +12,7 @@ key                                           type     holds
 ``prelabel:1:limits:HASH``                    hash     of an LLM's server and key: when who may ask next, pauses and
                                                        limits learned; a day
 ``prelabel:1:limits:HASH:processes``          zset     processes that ask there by when they last did; a minute
+``prelabel:1:answers:secret``                 string   under which the questions of kept answers are hashed
 ``prelabel:1:SITE:projects``                  hash     project id to the time it was made, as last heard
 ``prelabel:1:SITE:runs``                      zset     run id by the time it was asked for
 ``prelabel:1:SITE:going``                     hash     project id to the id of the run it has going
@@ -33,6 +34,7 @@ key                                           type     holds
 ``prelabel:1:SITE:PROJECT:live``              zset     task id by the time ``/predict`` answered it; some minutes
 ``prelabel:1:SITE:PROJECT:version:NAME``      HLL      tasks that got a prediction of this model version
 ``prelabel:1:SITE:PROJECT:withheld``          set      tasks that are labelled without a suggestion
+``prelabel:1:SITE:PROJECT:answers:NUMBER``    hash     keyed hash of what was asked to the time and the answer; days
 ``prelabel:1:SITE:PROJECT:queued:JOB``        string   a job of this kind waits in the queue; expires
 ============================================  =======  ==========================================================
 """
@@ -47,6 +49,7 @@ from prelabel.errors import RequestError
 LAYOUT = "prelabel:1"
 PROBE = f"{LAYOUT}:doctor"
 LLM_MEMORY = f"{LAYOUT}:llm"
+ANSWERS_SECRET = f"{LAYOUT}:answers:secret"
 _UID = re.compile(r"([0-9]{1,18})(?:\.([0-9]{1,18}))?")
 
 

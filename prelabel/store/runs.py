@@ -10,13 +10,17 @@ from typing import Any, Literal
 import redis
 from redis.lock import Lock
 
+from prelabel.core.types import Usage
 from prelabel.errors import RequestError
 from prelabel.store.connection import reaching_redis
 from prelabel.store.keys import Keys
 
 State = Literal["queued", "running", "paused", "succeeded", "failed", "canceled"]
 ENDED: frozenset[State] = frozenset({"succeeded", "failed", "canceled"})
-COUNTERS = ("labeled", "abstained", "withheld", "failed", "skipped", "requests", "prompt_tokens", "completion_tokens")
+COUNTERS = (
+    *("labeled", "abstained", "withheld", "failed", "skipped", "from_cache"),
+    *("requests", "prompt_tokens", "cached_tokens", "completion_tokens"),
+)
 LEASE_S = 15.0
 """For how long a worker may be silent before its run is another's."""
 SHOWN_TASKS = 10
@@ -60,10 +64,18 @@ class Run:
     started_at: str = ""
     finished_at: str = ""
     counts: Mapping[str, int] = field(default_factory=dict)
+    cost: float | None = 0.0
+    """US dollars so far; None if the price of any request is unknown, or was before prices were kept."""
 
     @property
     def done(self) -> int:
         return sum(self.counts[name] for name in ("labeled", "abstained", "withheld", "failed", "skipped"))
+
+    @property
+    def cost_per_task(self) -> float | None:
+        """US dollars for each task that was answered; None if that is unknown, or if there is none yet."""
+        answered = self.counts["labeled"] + self.counts["abstained"]
+        return None if self.cost is None or not answered else self.cost / answered
 
     @property
     def eta_seconds(self) -> float | None:
@@ -114,6 +126,7 @@ class Runs:
             started_at=kept.get("started_at", ""),
             finished_at=kept.get("finished_at", ""),
             counts={name: int(kept.get(name, 0)) for name in COUNTERS},
+            cost=float(kept.get("cost", 0)) if kept.get("priced", "0") == kept.get("requests", "0") else None,
         )
 
     def all(self, project: int | None = None) -> list[Run]:
@@ -144,12 +157,18 @@ class Runs:
         with reaching_redis():
             self._redis.hset(self._keys.run(run_id), mapping=kept)
 
-    def count(self, run_id: str, **more: int) -> None:
-        """Add to counters."""
+    def count(self, run_id: str, usage: Usage | None = None, **more: int) -> None:
+        """Add to counters, and what asking has cost."""
+        used = {} if usage is None else asdict(usage)
+        cost = used.pop("cost", 0.0)
+        if usage is not None and cost is not None:
+            used["priced"] = usage.requests
         with reaching_redis():
             pipe = self._redis.pipeline(transaction=True)
-            for name, number in more.items():
+            for name, number in {**more, **used}.items():
                 pipe.hincrby(self._keys.run(run_id), name, number)
+            if cost:
+                pipe.hincrbyfloat(self._keys.run(run_id), "cost", cost)
             pipe.execute()
 
     def end(self, run_id: str, state: State, message: str = "") -> None:

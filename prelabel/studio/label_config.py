@@ -17,6 +17,7 @@ from prelabel.core.types import Choices, Label
 from prelabel.errors import LabelConfigError
 
 RESPONSE_PREFIX = "response"
+REASONING_PREFIX = "reasoning"
 TEXT_OBJECTS = frozenset({"text", "hypertext", "paragraphs"})
 
 
@@ -51,6 +52,8 @@ class LabelConfig:
     """Those the questions are about, by name, in the config's order."""
     prompt_field: TextField | None = None
     response_field: TextField | None = None
+    reasoning_field: TextField | None = None
+    """Where predictions say why."""
 
     @property
     def fingerprint(self) -> str:
@@ -73,10 +76,13 @@ def parse_label_config(xml: str, prompt_prefix: str = "prompt") -> LabelConfig:
         )
     targets = [question.to_name for question in questions]
     sources = {name: _source(tag) for name, tag in objects.items() if name in targets}
-    fields = [_text_field(tag) for tag in root.iter() if _kind(tag) == "textarea"]
+    fields = [
+        _text_field(tag) for tag in root.iter() if _kind(tag) == "textarea" and not _is_true(tag.get("perRegion"))
+    ]
     prompt_field = _pick(fields, prompt_prefix, targets)
     others = [text_field for text_field in fields if text_field != prompt_field]
-    return LabelConfig(questions, sources, prompt_field, _pick(others, RESPONSE_PREFIX, targets))
+    response_field, reasoning_field = (_pick(others, prefix, targets) for prefix in (RESPONSE_PREFIX, REASONING_PREFIX))
+    return LabelConfig(questions, sources, prompt_field, response_field, reasoning_field)
 
 
 def _read_xml(xml: str) -> ET.Element:

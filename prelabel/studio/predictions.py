@@ -5,6 +5,7 @@ Label Studio validates nothing that a backend sends, and a region of the wrong s
 the exact shape; what is not is a bug of ours and raised as one.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import uuid4
@@ -16,6 +17,11 @@ from prelabel.studio.label_config import LabelConfig, TextField
 Region = dict[str, Any]
 Item = dict[str, Any]
 
+LONGEST_RATIONALE = 1000
+"""Characters: what is to be read beside a ticket is short."""
+_UNSTORABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
+"""Control characters, of which PostgreSQL refuses a NUL with all that is imported along, and half characters."""
+
 
 def batch_item(outcome: Outcome, config: LabelConfig, model_version: str) -> Item:
     """One task's item of ``/predict``'s results.
@@ -26,6 +32,7 @@ def batch_item(outcome: Outcome, config: LabelConfig, model_version: str) -> Ite
     match outcome:
         case Labeled(labels=labels, score=score):
             regions = [_choices(config, name, values) for name, values in labels.items() if values]
+            regions += _rationale(outcome, config)
             return checked({"result": regions, "score": score, "model_version": model_version}, config)
         case Abstained():
             return {"result": [], "score": 0.0, "model_version": model_version}
@@ -47,6 +54,8 @@ def interactive_item(outcome: Outcome, config: LabelConfig, prompt: str, model_v
         score = outcome.score
     if isinstance(outcome, Abstained):  # what an earlier prompt had selected is not this one's answer
         regions = [_choices(config, question.name, ()) for question in config.questions]
+    if isinstance(outcome, Labeled | Abstained):
+        regions += _rationale(outcome, config)
     if config.prompt_field:
         regions.append(_text(config.prompt_field, prompt))
     if config.response_field and (said := _said(outcome, config)):
@@ -81,13 +90,24 @@ def _what_is_wrong(region: Region, config: LabelConfig) -> str:
     if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
         return "holds no list of texts"
     if region["type"] == "textarea":
-        return ""
+        fields = (config.prompt_field, config.response_field, config.reasoning_field)
+        is_known = TextField(region["from_name"], region["to_name"]) in fields
+        return "" if is_known else f"is no text field about {region['to_name']!r}"
     question = next((question for question in config.questions if question.name == region["from_name"]), None)
     if question is None or question.to_name != region["to_name"]:
         return f"is no control about {region['to_name']!r}"
     if len(set(value)) != len(value) or not {label.value for label in question.labels}.issuperset(value):
         return "holds what are not distinct labels of the config"
     return "takes one label" if len(value) > 1 and not question.multiple else ""
+
+
+def _rationale(outcome: Labeled | Abstained, config: LabelConfig) -> list[Region]:
+    """Why the LLM answered so, where it said so and the config has a place for it."""
+    text = _UNSTORABLE.sub(" ", outcome.comment).strip()
+    if not config.reasoning_field or not text:
+        return []
+    is_long = len(text) > LONGEST_RATIONALE
+    return [_text(config.reasoning_field, f"{text[: LONGEST_RATIONALE - 1].rstrip()}…" if is_long else text)]
 
 
 def _said(outcome: Outcome, config: LabelConfig) -> str:

@@ -99,6 +99,7 @@ def test_a_run_gives_every_task_one_prediction_and_another_changes_nothing(
     assert len(llm.history) == asked == first["requests"]
     assert first["model_version"] == studio.project(project)["model_version"]
     assert first["prompt_tokens"] > 0
+    assert [first["cost"], second["cost"]] == [None, 0], "nobody knows what a server of one's own costs"
 
 
 def test_retrieving_and_opening_tasks_meanwhile_leaves_one_prediction_a_task(

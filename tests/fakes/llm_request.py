@@ -15,8 +15,8 @@ NO_LABEL = "none"
 TOLD = "Reply with one JSON object"
 """With what the form begins where it is told in words."""
 TOLD_KEY = re.compile(r'"(\w+)": (\[?)"?<(\w+)>')
-LABEL_LINE = re.compile(r"^(\w+): (.+?)(?: - .*)?$", re.MULTILINE)
-"""``<id>: <text> - <hint>``; a label whose own text holds " - " reads shorter than it is."""
+LABEL_LINE = re.compile(r"^(\w+) (.+?)(?: - .*)?$", re.MULTILINE)
+"""``<id> <text> - <hint>``; a label whose own text holds " - " reads shorter than it is."""
 LABEL_KEY = re.compile(r"labels?(_\d+)?")
 NOT_PERMITTED = frozenset(
     (
@@ -69,6 +69,9 @@ class Asked:
     tickets: tuple[tuple[int, str], ...]
     """Id in this request, and text."""
     examples: tuple[Mapping[str, Any], ...]
+    """Each its text and what an answer to it would hold."""
+    notes: tuple[tuple[str, str], ...]
+    """Name and text."""
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -99,8 +102,9 @@ def read_request(body: Mapping[str, Any], headers: Mapping[str, str]) -> Asked:
         body=body,
         instructions=system,
         controls=tuple(_read_controls(schema, system)),
-        tickets=tuple((line["id"], line["text"]) for line in _read_block(user, "tickets")),
-        examples=tuple(_read_block(user, "examples")) if "examples>" in user else (),
+        tickets=tuple(_read_block(user, "tickets")),
+        examples=tuple({"text": text, **answer} for text, answer in _read_block(user, "examples")),
+        notes=tuple(_read_block(user, "notes")),
     )
 
 
@@ -188,13 +192,23 @@ def _read_controls(schema: Mapping[str, Any], system: str) -> Iterator[Control]:
         del lines[: len(expected)]
 
 
-def _read_block(user: str, name: str) -> list[dict[str, Any]]:
-    """The JSON objects between the lines ``<name>`` and ``</name>``, which may stand nowhere else."""
+def _read_block(user: str, name: str) -> list[tuple[Any, Any]]:
+    """The pairs of JSON values between the lines ``<name>`` and ``</name>``, which may stand nowhere else.
+
+    Nothing where neither stands, which only tickets may not do.
+    """
     opening, closing = f"<{name}>", f"</{name}>"
+    if opening not in user and closing not in user and name != "tickets":
+        return []
     lines = user.split("\n")
     if [user.count(fence) for fence in (opening, closing)] != [1, 1] or not {opening, closing} <= set(lines):
         raise Refused(f"expected one unbroken block {opening}", "messages")
+    return [_read_pair(line, name) for line in lines[lines.index(opening) + 1 : lines.index(closing)]]
+
+
+def _read_pair(line: str, name: str) -> tuple[Any, Any]:
     try:
-        return [json.loads(line) for line in lines[lines.index(opening) + 1 : lines.index(closing)]]
+        first, end = json.JSONDecoder().raw_decode(line)
+        return first, json.loads(line[end + 1 :])
     except json.JSONDecodeError as error:
-        raise Refused(f"a line of {opening} is no JSON: {error}", "messages") from None
+        raise Refused(f"a line of <{name}> is no pair of JSON values: {error}", "messages") from None

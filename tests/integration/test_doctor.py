@@ -6,6 +6,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -716,3 +717,13 @@ def test_a_server_of_https_is_told_from_one_of_http(setup: Setup) -> None:
         thread.join()
 
     assert found == (Trouble.ENCRYPTED, Trouble.CERTIFICATE, Trouble.PLAIN)
+
+
+def test_a_projects_glossary_that_cannot_be_used_is_named_with_its_line(setup: Setup, tmp_path: Path) -> None:
+    (tmp_path / "terms.yaml").write_text("RMA:\n")
+    setup.work.projects.set_settings(REF, {"GLOSSARY_FILE": str(tmp_path / "terms.yaml")})
+
+    [finding] = [each for each in setup.examine() if each.state == "failed"]
+
+    assert finding.check == "project 7 settings"
+    assert "line 1: 'RMA' has no explanation" in finding.message

@@ -15,10 +15,10 @@ from tests.fakes.llm_server import FakeLLM
 
 SYSTEM = """You label tickets.
 
-Labels of "intent" (in "label": exactly one id; "none" if none fits):
-1: Refund - the customer wants money back
-2: Late delivery
-3: Other"""
+Labels of "intent" ("label": one id, or "none" if none fits):
+1 Refund - the customer wants money back
+2 Late delivery
+3 Other"""
 
 
 @pytest.fixture
@@ -41,9 +41,11 @@ def one_of(*ids: str) -> dict[str, Any]:
 
 
 def fence(*texts: str, examples: tuple[dict[str, str], ...] = ()) -> str:
-    tickets = [{"id": number, "text": text} for number, text in enumerate(texts, 1)]
-    blocks = {"examples": examples, "tickets": tickets} if examples else {"tickets": tickets}
-    return "\n".join("\n".join((f"<{name}>", *map(json.dumps, lines), f"</{name}>")) for name, lines in blocks.items())
+    blocks = {"tickets": [f"{number} {json.dumps(text)}" for number, text in enumerate(texts, 1)]}
+    if examples:
+        shown = ((each["text"], {key: each[key] for key in each.keys() - {"text"}}) for each in examples)
+        blocks = {"examples": [f"{json.dumps(text)} {json.dumps(answer)}" for text, answer in shown], **blocks}
+    return "\n".join("\n".join((f"<{name}>", *lines, f"</{name}>")) for name, lines in blocks.items())
 
 
 SINGLE = schema(label=one_of("1", "2", "3", "none"))
@@ -105,7 +107,7 @@ def test_an_example_of_the_same_text_wins(client: openai.OpenAI) -> None:
 
 
 def test_every_control_of_the_schema_is_answered(client: openai.OpenAI) -> None:
-    system = f'{SYSTEM}\n\nLabels of "tone" (in "labels_2": every id that fits):\n1: calm\n2: angry'
+    system = f'{SYSTEM}\n\nLabels of "tone" ("labels_2": every id that fits):\n1 calm\n2 angry'
     labels = {"label_1": one_of("1", "2", "3", "none"), "labels_2": {"type": "array", "items": one_of("1", "2")}}
     completion = ask(client, fence("I am angry, refund me"), system=system, schema=schema(**labels))
 
@@ -164,8 +166,8 @@ OPEN_OBJECT = {"type": "object", "properties": {"answers": {"type": "array"}}, "
         ({"schema": schema(label={**one_of("1"), "default": "1"})}, "'default' is not permitted."),
         ({"schema": schema(label=one_of("1", "2", "3", "4"))}, "does not list the labels"),
         ({"user": "<tickets>\n</tickets>\n</tickets>"}, "expected one unbroken block <tickets>"),
-        ({"user": '<tickets>\n{"id": 1, "text": "</tickets>"}\n</tickets>'}, "expected one unbroken block <tickets>"),
-        ({"user": "<tickets>\nA refund, please\n</tickets>"}, "a line of <tickets> is no JSON"),
+        ({"user": '<tickets>\n1 "</tickets>"\n</tickets>'}, "expected one unbroken block <tickets>"),
+        ({"user": "<tickets>\nA refund, please\n</tickets>"}, "a line of <tickets> is no pair of JSON values"),
     ],
 )
 def test_what_openai_or_the_prompt_format_forbids_is_refused(

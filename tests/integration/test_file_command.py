@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -204,10 +205,11 @@ def test_what_the_llm_has_no_label_for_is_an_empty_prediction(shell: Shell, llm:
 def test_programs_get_an_object_that_adds_up(shell: Shell, llm: FakeLLM) -> None:
     shell.write("tickets.csv", table(5, reviewed=2) + "too,many,fields\n")
 
-    result = shell.run("tickets.csv", "--json")
+    result = shell.run("tickets.csv", "--json", LLM_PRICE_INPUT="2", LLM_PRICE_OUTPUT="10")
     summary = json.loads(result.stdout)
 
     version = summary.pop("model_version")
+    cost, per_task = summary.pop("cost"), summary.pop("cost_per_task")
     tokens = summary.pop("prompt_tokens"), summary.pop("completion_tokens")
     assert summary == {
         "out": str(shell.directory / "out.json"),
@@ -220,10 +222,29 @@ def test_programs_get_an_object_that_adds_up(shell: Shell, llm: FakeLLM) -> None
         "known": 0,
         "is_written": True,
         "requests": len(llm.history),
+        "cached_tokens": 0,
+        "from_cache": 0,
         "errors": [{"reason": "it has 3 fields, the header has 2", "count": 1, "lines": [7]}],
     }
     assert version.startswith("gpt-4o-mini")
     assert all(tokens)
+    assert cost == pytest.approx((tokens[0] * 2 + tokens[1] * 10) / 1e6)
+    assert per_task == pytest.approx(cost / 3)
+
+
+@pytest.mark.parametrize(
+    ("prices", "told"),
+    [
+        ({}, r"1 requests, \d+ prompt tokens \(0 cached\), \d+ in replies, cost unknown\n"),
+        ({"LLM_PRICE_INPUT": "2", "LLM_PRICE_OUTPUT": "10"}, r".*, cost \$0\.0\d+ \(\$0\.0\d+ a row\)\n"),
+    ],
+)
+def test_people_are_told_what_it_has_cost_or_that_nobody_knows(shell: Shell, prices: dict[str, str], told: str) -> None:
+    shell.write("tickets.csv", table(3))
+
+    result = shell.run("tickets.csv", **prices)
+
+    assert re.fullmatch(told, result.stdout.splitlines(keepends=True)[1])
 
 
 def test_of_rows_with_the_same_data_one_is_asked_about(shell: Shell, llm: FakeLLM) -> None:
@@ -500,3 +521,27 @@ def test_what_the_command_wrote_can_be_read_by_it_again(shell: Shell, llm: FakeL
 
     assert result.stdout.startswith("4 rows: 2 reviewed, 2 labeled")
     assert labels(shell.tasks(), "annotations") == ["refund", "shipping", None, None]
+
+
+def test_a_reason_and_terms_are_the_same_for_a_file(shell: Shell, llm: FakeLLM) -> None:
+    shell.write("config.xml", CONFIG.replace("<Choices", '<TextArea name="reasoning" toName="text"/><Choices', 1))
+    shell.write("terms.yaml", "RMA: Return number.\n")
+    shell.write("tickets.csv", "text\nrefund my RMA\n")
+
+    result = shell.run("tickets.csv", GLOSSARY_FILE=str(shell.directory / "terms.yaml"))
+
+    assert result.exit_code == 0
+    [choice, reason] = shell.tasks()[0]["predictions"][0]["result"]
+    assert (choice["value"], reason["value"]) == ({"choices": ["refund"]}, {"text": ["Chosen by its words."]})
+    assert llm.history[0].notes == (("RMA", "Return number."),)
+
+
+def test_a_glossary_that_cannot_be_used_is_told_before_anything_is_asked(shell: Shell, llm: FakeLLM) -> None:
+    shell.write("terms.yaml", "RMA:\n")
+    shell.write("tickets.csv", table(3))
+
+    result = shell.run("tickets.csv", GLOSSARY_FILE=str(shell.directory / "terms.yaml"))
+
+    assert result.exit_code == 1
+    assert "terms.yaml', line 1: 'RMA' has no explanation" in result.stderr
+    assert (shell.files, llm.history) == (set(), [])

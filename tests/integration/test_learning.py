@@ -48,6 +48,26 @@ def test_the_nearest_examples_are_chosen_in_any_script(start: Start, llm: FakeLL
     assert [example["text"] for example in llm.history[0].examples] == ["カードがまだ届きません"]
 
 
+def test_similar_tickets_share_a_request_and_its_examples(start: Start, llm: FakeLLM) -> None:
+    backend = start(LLM_TASKS_PER_REQUEST="2", FEW_SHOT_EXAMPLES="1")
+    for number, text in enumerate(["my refund has not come", "shipping takes too long"], 1):
+        backend.event("ANNOTATION_CREATED", annotation=annotation(number, "other"), task=task(number, text))
+    refunds = ["the refund has not come yet", "no refund has come to me"]
+    shippings = ["the shipping takes very long", "why does shipping take so long"]
+
+    backend.predict(*(task(10 + at, text) for at, text in enumerate([refunds[0], *shippings, refunds[1]])))
+
+    shown = {asked.texts: [example["text"] for example in asked.examples] for asked in llm.history}
+    assert shown == {tuple(refunds): ["my refund has not come"], tuple(shippings): ["shipping takes too long"]}
+
+
+def test_texts_that_are_the_same_are_asked_about_once(backend: Backend, llm: FakeLLM) -> None:
+    items = backend.predict(task(1, "my refund"), task(2, "my refund"), task(3, "shipping"))
+
+    assert [labels_of(item) for item in items] == [{"intent": [label]} for label in ("refund", "refund", "shipping")]
+    assert [asked.texts for asked in llm.history] == [("my refund", "shipping")]
+
+
 def test_a_ticket_is_never_its_own_example(backend: Backend, llm: FakeLLM) -> None:
     backend.event("ANNOTATION_CREATED", annotation=annotation(1, "other"), task=task(1, "refund"))
 

@@ -362,3 +362,23 @@ def test_other_processes_know_what_one_has_learned(
 
     assert (llm.refused, llm.complaints) == (1, ["unknown model gone"])
     assert "refund" not in caplog.text
+
+
+def test_a_reply_tells_its_price_as_openrouter_states_it(llm: FakeLLM, ask: Ask) -> None:
+    completion = {
+        "model": "gpt-4o-mini",
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": "{}"}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12, "cost": 0.00125, "is_byok": False},
+    }
+    llm.enqueue(Fault(200, body=completion))
+
+    [reply] = ask("a refund", OPENAI_PROVIDER="openrouter")
+
+    assert reply.cost == 0.00125
+
+
+def test_a_reply_tells_its_price_as_the_settings_have_it_or_that_it_is_unknown(llm: FakeLLM, ask: Ask) -> None:
+    [set_], [unknown] = ask("a refund", LLM_PRICE_INPUT="1", LLM_PRICE_OUTPUT="2"), ask("a refund")
+
+    assert set_.cost == pytest.approx((set_.prompt_tokens + 2 * set_.completion_tokens) / 1e6)
+    assert unknown.cost is None

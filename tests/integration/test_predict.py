@@ -84,11 +84,53 @@ def test_several_labels_come_without_duplicates_in_the_configs_order(backend: Ba
 
 def test_a_label_that_the_config_does_not_have_is_none(backend: Backend, llm: FakeLLM) -> None:
     version = backend.setup()
-    llm.enqueue('{"answers": [{"id": 1, "label": "refunds and more", "confidence": 0.99}]}')
+    llm.enqueue(*['{"answers": [{"id": 1, "label": "refunds and more", "confidence": 0.99}]}'] * 2)
 
     (item,) = backend.predict(task(1, "my refund"))
 
     assert item == {"result": [], "score": 0.0, "model_version": version}
+    assert len(llm.history) == 2
+
+
+def test_what_was_answered_before_is_not_asked_again(start: Start, llm: FakeLLM) -> None:
+    first, second = start(), start()
+    llm.answer = lambda text, asked: Verdict(("refund",), 0.8) if "refund" in text else Verdict()
+    answered = first.predict(task(1, "my refund"), task(2, "is anybody there"))
+
+    again = second.predict(task(3, "my refund"), task(2, "is anybody there"), task(4, "another refund"))
+
+    assert [(labels_of(item), item["score"]) for item in again[:2]] == [
+        (labels_of(item), item["score"]) for item in answered
+    ]
+    assert [asked.texts for asked in llm.history] == [("my refund", "is anybody there"), ("another refund",)]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"OPENAI_MODEL": "gpt-4o"},
+        {"TEMPERATURE": "0.5"},
+        {"DEFAULT_PROMPT": "Be strict."},
+        {"ANSWER_CACHE_DAYS": "0"},
+        {"PROMPT_TEMPLATE": "Label this: {text}"},
+    ],
+)
+def test_whatever_shapes_an_answer_has_it_asked_anew(start: Start, llm: FakeLLM, changed: dict[str, str]) -> None:
+    start().predict(task(1, "my refund"))
+
+    start(**changed).predict(task(1, "my refund"))
+
+    assert [asked.texts for asked in llm.history] == [("my refund",)] * 2
+
+
+def test_a_new_generation_asks_anew(backend: Backend, llm: FakeLLM) -> None:
+    backend.predict(task(1, "my refund"))
+    projects = backend.work.projects
+    projects.begin_generation(projects.resolve(ProjectRef.parse(PROJECT)))
+
+    backend.predict(task(1, "my refund"))
+
+    assert len(llm.history) == 2
 
 
 def test_a_withheld_task_is_not_asked_about_and_has_no_score(backend: Backend, llm: FakeLLM) -> None:

@@ -18,7 +18,8 @@ ORDER = [
     {"prelabel.config", "prelabel.core"},
     {"prelabel.address"},
     {"prelabel.quality", "prelabel.studio", "prelabel.llm", "prelabel.store"},
-    {"prelabel.asking", "prelabel.examples", "prelabel.versions"},
+    {"prelabel.asking", "prelabel.examples", "prelabel.guidance", "prelabel.versions"},
+    {"prelabel.project"},
     {"prelabel.labeling"},
     {"prelabel.service"},
     {"prelabel.learning"},
@@ -33,6 +34,7 @@ ORDER = [
 
 HOMES = {
     "openai": ("prelabel.llm",),
+    "genai_prices": ("prelabel.llm.pricing",),
     "redis": ("prelabel.store", "prelabel.runs", "prelabel.bootstrap"),
     "rq": ("prelabel.store", "prelabel.runs", "prelabel.bootstrap"),
     "flask": ("prelabel.web", "_wsgi"),
@@ -43,6 +45,7 @@ HOMES = {
     "sklearn": ("prelabel.quality",),
     "scipy": ("prelabel.quality",),
     "numpy": ("prelabel.quality",),
+    "yaml": ("prelabel.guidance",),
 }
 """Where each outside world is met, and nowhere else."""
 

@@ -9,17 +9,33 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prelabel.asking import LONGEST_EXAMPLE_TOKENS, Assignment, Chat, ask
+from prelabel.asking.ask import Chat, ask
+from prelabel.asking.requests import LONGEST_EXAMPLE_TOKENS, Assignment, Composer, Measured, Told
 from prelabel.core.tokens import estimate_tokens
-from prelabel.core.types import Abstained, Choices, Example, Failed, Label, Labeled, Outcome, Ticket, Usage
+from prelabel.core.types import Abstained, Choices, Example, Failed, Label, Labeled, Note, Outcome, Ticket, Usage
 from prelabel.errors import LLMError, LLMRefusesContent, LLMRefusesRequest, LLMUnavailable
 from prelabel.llm.exchange import ChatReply, ChatRequest
 from tests.fakes.chat import HANG, SAYS_NOTHING, FakeChat, read_fence
 
 INTENT = Choices("intent", "text", (Label("refund", "Refund"), Label("other", "Other")))
 LABELED = Labeled({"intent": ("refund",)}, 0.9)
+OTHER = Labeled({"intent": ("other",)}, 0.9)
+CUT_OFF = "the LLM's reply was cut off"
 NO_LABEL_NAMED = Abstained("the LLM's reply names no label of the config")
 PATIENCE_S = 5.0
+
+
+class InTurn(FakeChat):
+    """Gives these replies, one a request."""
+
+    def __init__(self, *replies: ChatReply | str) -> None:
+        super().__init__()
+        self._replies = iter(replies)
+
+    async def complete(self, request: ChatRequest) -> ChatReply:
+        self.requests.append(request)
+        reply = next(self._replies)
+        return reply if isinstance(reply, ChatReply) else ChatReply(reply)
 
 
 def run(
@@ -27,11 +43,12 @@ def run(
     texts: Sequence[str],
     examples: Sequence[Sequence[Example]] | None = None,
     deadline_s: float = PATIENCE_S,
+    measured: Measured | None = None,
     **assignment: Any,
 ) -> list[Outcome]:
-    tickets = [Ticket(number, text) for number, text in enumerate(texts)]
-    chosen = examples or [()] * len(tickets)
-    return asyncio.run(ask(chat, Assignment((INTENT,), **assignment), tickets, chosen, deadline_s))
+    chosen = examples or [()] * len(texts)
+    told = [Told(Ticket(number, text), chosen[number]) for number, text in enumerate(texts)]
+    return asyncio.run(ask(chat, Assignment((INTENT,), **assignment), told, deadline_s, measured=measured))
 
 
 def numbered(count: int) -> list[str]:
@@ -80,9 +97,9 @@ def test_a_request_holds_at_most_so_many_tickets(most: int, groups: list[int]) -
 
 def test_long_tickets_share_a_request_only_while_there_is_room() -> None:
     chat = FakeChat()
-    medium, long = "word " * 400, "word " * 4000  # 500 and 5000 tokens of about 7500
+    medium, long = [f"word{number}" * 400 for number in range(10)], "word " * 4000  # 500 and 5000 tokens of 7500
 
-    outcomes = run(chat, [medium, long, *[medium] * 9])
+    outcomes = run(chat, [medium[0], long, *medium[1:]])
 
     assert [[len(text) for text in texts] for texts in chat.asked] == [[20_000], [2000] * 7, [2000] * 3]
     assert outcomes == [LABELED] * 11
@@ -130,7 +147,7 @@ def test_what_a_reply_leaves_out_goes_again_alone() -> None:
     outcomes = run(chat, texts)
 
     assert outcomes == [LABELED] * 3 + [NO_LABEL_NAMED] + [LABELED] * 6
-    assert chat.asked == [texts, [texts[3]]]
+    assert chat.asked == [texts, [texts[3]], [texts[3]]]
 
 
 def test_what_is_left_goes_again_in_halves_down_to_one() -> None:
@@ -140,7 +157,7 @@ def test_what_is_left_goes_again_in_halves_down_to_one() -> None:
     outcomes = run(chat, texts)
 
     assert outcomes == [NO_LABEL_NAMED] * 5
-    assert sorted(map(len, chat.asked), reverse=True) == [5, 3, 2, 2, 1, 1, 1, 1, 1]
+    assert sorted(map(len, chat.asked), reverse=True) == [5, 3, 2, 2, *[1] * 10]
 
 
 def test_a_reply_that_cannot_be_read_goes_again_in_halves() -> None:
@@ -150,11 +167,153 @@ def test_a_reply_that_cannot_be_read_goes_again_in_halves() -> None:
     outcomes = run(chat, texts)
 
     assert outcomes == [NO_LABEL_NAMED, LABELED, LABELED, LABELED]
-    assert sorted(chat.asked) == sorted([texts, texts[:2], texts[2:], texts[:1], texts[1:2]])
+    assert sorted(chat.asked) == sorted([texts, texts[:2], texts[2:], texts[:1], texts[:1], texts[1:2]])
 
 
 def test_a_lone_ticket_abstains_with_what_was_the_matter_with_the_reply() -> None:
     assert run(FakeChat({"a": ""}), ["a"]) == [Abstained("the LLM's reply is empty")]
+
+
+@pytest.mark.parametrize("useless", ["", "I would rather not.", '{"answers": [{"id": 1, "label": "Refnd"}]}'])
+def test_a_lone_ticket_is_asked_about_once_more_before_it_abstains(useless: str) -> None:
+    chat = InTurn(useless, '{"answers": [{"id": 1, "label": "1", "confidence": 0.9}]}')
+
+    assert run(chat, ["a"]) == [LABELED]
+    assert ["could not be used" in request.messages[1].content for request in chat.requests] == [False, True]
+
+
+def test_a_refusal_of_a_lone_ticket_is_not_argued_with() -> None:
+    chat = InTurn(ChatReply("", "the LLM refused to answer", is_refusal=True))
+
+    assert run(chat, ["a"]) == [Abstained("the LLM refused to answer")]
+
+
+def test_a_reply_that_was_cut_off_keeps_what_is_whole_and_gets_twice_the_room_for_the_rest() -> None:
+    whole = '{"answers": [{"id": 1, "label": "1", "confidence": 0.9}, {"id": 2, "la'
+    chat = InTurn(
+        ChatReply(whole, CUT_OFF, is_cut_off=True),
+        ChatReply(json.dumps({"answers": [{"id": n, "label": "1", "confidence": 0.9} for n in (1, 2)]})),
+    )
+
+    assert run(chat, numbered(3)) == [LABELED] * 3
+    assert chat.asked == [numbered(3), numbered(3)[1:]]
+    first, second = (request.max_tokens or 0 for request in chat.requests)
+    assert second > 1.5 * first
+
+
+def test_a_lone_reply_that_is_cut_off_with_twice_the_room_abstains() -> None:
+    babble = ChatReply("Well, ", CUT_OFF, is_cut_off=True)
+    chat = InTurn(babble, babble, babble)
+
+    assert run(chat, ["a"]) == [Abstained(CUT_OFF)]
+    first, *others = (request.max_tokens or 0 for request in chat.requests)
+    assert others == [2 * first, 2 * first]
+
+
+def test_a_model_that_needs_the_room_gets_it_from_then_on() -> None:
+    measured = Measured()
+    answered = ChatReply('{"answers": [{"id": 1, "label": "1"}]}', completion_tokens=1900)
+    run(InTurn(ChatReply("", CUT_OFF, is_cut_off=True, completion_tokens=1072), answered), ["a"], measured=measured)
+    chat = InTurn(answered)
+
+    run(chat, ["b"], measured=measured)
+
+    assert (measured.reply_room, chat.requests[0].max_tokens) == (2, 2 * 1072)
+
+
+def test_a_model_that_needed_no_more_room_gets_no_more() -> None:
+    measured = Measured()
+    answered = ChatReply('{"answers": [{"id": 1, "label": "1"}]}', completion_tokens=12)
+
+    run(InTurn(ChatReply("", CUT_OFF, is_cut_off=True, completion_tokens=1072), answered), ["a"], measured=measured)
+
+    assert measured.reply_room == 1
+
+
+def test_a_model_that_counts_more_tokens_than_estimated_gets_fewer_tickets_a_request() -> None:
+    measured = Measured()
+    composer = Composer.of(Assignment((INTENT,)), [], measured)
+    room = composer.room
+    for _ in range(50):
+        measured.count_prompt(1000, 2000)
+
+    assert measured.factor == pytest.approx(2.0, abs=0.01)
+    assert composer.room < room / 2
+
+
+def test_texts_that_are_the_same_are_asked_about_once() -> None:
+    chat = FakeChat({"b": {"label": "2", "confidence": 0.9}})
+
+    outcomes = run(chat, ["a", "b", "a", "a", "b"])
+
+    assert chat.asked == [["a", "b"]]
+    assert outcomes == [LABELED, OTHER, LABELED, LABELED, OTHER]
+
+
+def test_texts_whose_named_fields_differ_are_not_the_same() -> None:
+    chat = FakeChat()
+    tickets = [Ticket(number, "a", {"subject": subject, "seen": str(number)}) for number, subject in enumerate("xyx")]
+
+    asyncio.run(
+        ask(chat, Assignment((INTENT,), template="{subject} {text}"), [Told(each) for each in tickets], PATIENCE_S)
+    )
+
+    assert len(chat.requests) == 2
+
+
+def test_the_reviews_of_all_who_read_the_same_are_left_out() -> None:
+    chat = FakeChat()
+
+    run(chat, ["x", "x"], [[example(1, "x"), example(7, "another")], []])
+
+    assert [item["text"] for item in shown(chat)] == ["another"]
+
+
+def test_tickets_go_together_in_the_order_that_is_given() -> None:
+    chat = FakeChat()
+    texts = numbered(4)
+    tickets = [Ticket(number, text) for number, text in enumerate(texts)]
+
+    outcomes = asyncio.run(
+        ask(
+            chat,
+            Assignment((INTENT,), tasks_per_request=2),
+            [Told(each) for each in tickets],
+            PATIENCE_S,
+            order=[3, 0, 2, 1],
+        )
+    )
+
+    assert chat.asked == [[texts[3], texts[0]], [texts[2], texts[1]]]
+    assert outcomes == [LABELED] * 4
+
+
+def test_notes_stand_before_examples_each_once() -> None:
+    chat = FakeChat()
+    iban, swift = Note("IBAN", "An account's number."), Note("SWIFT", "A bank's code.")
+    told = [Told(Ticket(1, "x"), [example(7)], [iban]), Told(Ticket(2, "y"), [], [swift, iban])]
+
+    asyncio.run(ask(chat, Assignment((INTENT,)), told, PATIENCE_S))
+
+    [request] = chat.requests
+    assert read_fence(request.messages, "notes") == [
+        {"name": "IBAN", "text": "An account's number."},
+        {"name": "SWIFT", "text": "A bank's code."},
+    ]
+    user = request.messages[1].content
+    assert user.index("<notes>") < user.index("<examples>") < user.index("<tickets>")
+
+
+def test_notes_take_a_part_of_the_room_only() -> None:
+    chat = FakeChat()
+    notes = [Note(f"term {number}", "word " * 150) for number in range(100)]
+
+    asyncio.run(
+        ask(chat, Assignment((INTENT,), max_input_tokens=4000), [Told(Ticket(1, "x"), notes=notes)], PATIENCE_S)
+    )
+
+    [request] = chat.requests
+    assert 1 <= len(read_fence(request.messages, "notes")) < 6
 
 
 def test_content_that_is_refused_is_found_and_only_it_abstains() -> None:
@@ -204,7 +363,7 @@ def test_the_deadline_keeps_what_a_group_had_answered_before() -> None:
 
 def test_what_is_late_is_called_off() -> None:
     async def asked_then_counted() -> int:
-        await ask(FakeChat({"a": HANG}), Assignment((INTENT,)), [Ticket(1, "a")], [()], 0.01)
+        await ask(FakeChat({"a": HANG}), Assignment((INTENT,)), [Told(Ticket(1, "a"))], 0.01)
         return len(asyncio.all_tasks())
 
     assert asyncio.run(asked_then_counted()) == 1
@@ -215,9 +374,9 @@ def test_what_asking_costs_is_added_up() -> None:
     tickets = [Ticket(number, text) for number, text in enumerate(texts)]
     chat = FakeChat({texts[0]: SAYS_NOTHING})
 
-    asyncio.run(ask(chat, Assignment((INTENT,)), tickets, [()] * 4, PATIENCE_S, usage))
+    asyncio.run(ask(chat, Assignment((INTENT,)), [Told(each) for each in tickets], PATIENCE_S, usage))
 
-    assert usage == Usage(requests=3, prompt_tokens=207, completion_tokens=23)
+    assert usage == Usage(requests=4, prompt_tokens=307, completion_tokens=33, cost=0.75)
 
 
 def test_a_bug_is_not_hidden() -> None:
@@ -246,7 +405,7 @@ def test_a_template_that_names_a_field_is_asked_ticket_by_ticket() -> None:
     tickets = [Ticket(number, f"text {number}", {"subject": f"subject {number}"}) for number in range(3)]
     work = Assignment((INTENT,), template="About {subject}:\n{text}")
 
-    outcomes = asyncio.run(ask(chat, work, tickets, [()] * 3, PATIENCE_S))
+    outcomes = asyncio.run(ask(chat, work, [Told(each) for each in tickets], PATIENCE_S))
 
     assert outcomes == [LABELED] * 3
     assert [request.messages[1].content.splitlines()[0] for request in chat.requests] == [
@@ -259,7 +418,7 @@ def test_a_field_that_a_template_names_is_cut_like_the_text() -> None:
     ticket = Ticket(1, "short", {"thread": "Customer: where is my order?\n" * 7000})
     work = Assignment((INTENT,), template="{thread}\n\n{text}")
 
-    asyncio.run(ask(chat, work, [ticket], [()], PATIENCE_S))
+    asyncio.run(ask(chat, work, [Told(ticket)], PATIENCE_S))
 
     assert [cost(request) <= work.max_input_tokens for request in chat.requests] == [True]
 
@@ -334,7 +493,8 @@ def test_a_bad_ticket_never_costs_its_neighbours_anything(kinds: list[str], most
 
     assert [isinstance(outcome, Labeled) for outcome in outcomes] == [kind == "good" for kind in kinds]
     assert [isinstance(outcome, Abstained) for outcome in outcomes] == [kind != "good" for kind in kinds]
-    assert len(chat.requests) <= 2 * len(kinds)
+    bad = sum(kind != "good" for kind in kinds)
+    assert len(chat.requests) <= 2 * len(kinds) + bad
 
 
 @settings(deadline=None, max_examples=50)

@@ -32,6 +32,7 @@ def test_what_is_not_set_is_as_the_interface_says() -> None:
         "PROMPT_PROMOTION": "auto",
         "USE_INTERNAL_PROMPT_TEMPLATE": "1",
         "FEW_SHOT_EXAMPLES": "8",
+        "RATIONALE": "auto",
         "LLM_CONCURRENCY": "32",
         "LLM_TASKS_PER_REQUEST": "10",
         "LLM_TIMEOUT": "20",
@@ -98,6 +99,7 @@ def test_a_key_or_an_address_is_openais_unless_another_provider_is_named(env: di
             {"OPENAI_PROVIDER": "azure", "AZURE_DEPLOYMENT_NAME": "d"},
             "OPENAI_PROVIDER=azure needs AZURE_RESOURCE_ENDPOINT and AZURE_DEPLOYMENT_NAME",
         ),
+        ({"RATIONALE": "yes"}, "RATIONALE='yes': Input should be 'auto', '1' or '0'"),
         ({"BASIC_AUTH_USER": "ann"}, "BASIC_AUTH_USER and BASIC_AUTH_PASS go together: one of them is empty"),
         ({"BASIC_AUTH_PASS": "s3cret"}, "BASIC_AUTH_USER and BASIC_AUTH_PASS go together: one of them is empty"),
     ],
@@ -147,7 +149,9 @@ def test_a_projects_key_alone_is_enough_to_have_an_llm() -> None:
 
 @pytest.mark.parametrize("name", ["REDIS_URL", "BASIC_AUTH_PASS", "openai_model", "NO_SUCH"])
 def test_what_cannot_be_set_per_project_is_refused(name: str) -> None:
-    with pytest.raises(SettingsError, match=f"^{name} cannot be set per project; these can: DEFAULT_PROMPT, "):
+    with pytest.raises(
+        SettingsError, match=f"^{name} cannot be set per project; these can: CONTEXT_DIR, DEFAULT_PROMPT, "
+    ):
         Settings.from_env({}).with_overrides({"OPENAI_MODEL": "m", name: "x"})
 
 
@@ -193,6 +197,34 @@ def test_the_main_key_never_goes_to_another_host(env: dict[str, str], url: str, 
 def test_every_provider_but_azure_and_local_has_an_address() -> None:
     assert set(PROVIDER_URLS) == {"openai", "openrouter", "anthropic", "ollama"}
     assert all(url.endswith("/v1") for url in PROVIDER_URLS.values())
+
+
+def test_a_glossary_is_a_file_of_a_known_kind_and_guidelines_are_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "terms.YAML").write_text("RMA: number")
+
+    env = {"GLOSSARY_FILE": str(tmp_path / "terms.YAML"), "CONTEXT_DIR": str(tmp_path)}
+    settings = Settings.from_env(env)
+
+    assert (settings.glossary_file, settings.context_dir) == tuple(env.values())
+    assert Settings.from_env({}).with_overrides(env) == settings
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("GLOSSARY_FILE", "/nowhere/terms.csv", "is no file"),
+        ("GLOSSARY_FILE", "a\0.csv", "is no file"),
+        ("GLOSSARY_FILE", f"/{'x' * 300}.csv", "cannot be read: File name too long"),
+        ("GLOSSARY_FILE", "terms.txt", "must be a file whose name ends in .yaml, .yml, .csv"),
+        ("CONTEXT_DIR", "/nowhere", "is no folder"),
+        ("CONTEXT_DIR", __file__, "is no folder"),
+    ],
+)
+def test_a_path_that_leads_to_nothing_of_the_kind_is_refused(name: str, value: str, reason: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env({name: value})
+
+    assert str(caught.value) == f"{name}={value!r}: {reason}"
 
 
 def test_the_default_prompt_is_a_text_or_a_files_text(tmp_path: Path) -> None:
@@ -292,3 +324,26 @@ def test_a_password_in_a_wrong_address_is_not_shown() -> None:
         Settings.from_env({"REDIS_URL": "redis://user:pa/s@s@host:port/0"})
 
     assert str(caught.value).startswith("REDIS_URL='redis://...@host:port/0': ")
+
+
+@pytest.mark.parametrize("name", ["LLM_PRICE_INPUT", "LLM_PRICE_OUTPUT"])
+def test_one_price_without_the_other_is_refused(name: str) -> None:
+    with pytest.raises(SettingsError, match="LLM_PRICE_INPUT and LLM_PRICE_OUTPUT go together"):
+        Settings.from_env({name: "0.15"})
+
+
+@pytest.mark.parametrize(
+    ("own", "prices"),
+    [
+        ({}, (0.15, 0.6)),
+        ({"TEMPERATURE": "1"}, (0.15, 0.6)),
+        ({"OPENAI_MODEL": "gpt-5"}, None),
+        ({"OPENAI_BASE_URL": "http://llm:8000/v1"}, None),
+    ],
+)
+def test_a_projects_own_model_does_not_have_the_main_ones_price(
+    own: dict[str, str], prices: tuple[float, float] | None
+) -> None:
+    settings = Settings.from_env({"OPENAI_API_KEY": "k", "LLM_PRICE_INPUT": "0.15", "LLM_PRICE_OUTPUT": "0.6"})
+
+    assert settings.with_overrides(own).llm_prices == prices

@@ -203,6 +203,25 @@ def test_prompt_and_response_fields_are_found_by_prefix(
     assert tuple(area and area.name for area in found) == expected
 
 
+@pytest.mark.parametrize(
+    ("areas", "expected"),
+    [
+        ('<TextArea name="reasoning" toName="text"/>', TextField("reasoning", "text")),
+        ('<TextArea name="reasoning_1" toName="text" smart="false"/>', TextField("reasoning_1", "text")),
+        ('<TextArea name="my_reasoning" toName="text"/>', None),
+        ('<TextArea name="reasoning" toName="text" perRegion="true"/>', None),
+        ('<Rating name="reasoning" toName="text"/>', None),
+    ],
+)
+def test_the_reasoning_field_is_found_by_prefix(areas: str, expected: TextField | None) -> None:
+    others = '<TextArea name="prompt" toName="text"/><TextArea name="response" toName="text"/>'
+
+    config = parse_label_config(view(TEXT, CHOICES, others, areas))
+
+    assert config.reasoning_field == expected
+    assert (config.prompt_field, config.response_field) == (TextField("prompt", "text"), TextField("response", "text"))
+
+
 def test_a_prompt_field_about_what_is_asked_comes_before_another() -> None:
     note, first = '<Text name="note" value="$note"/>', '<TextArea name="prompt-note" toName="note"/>'
     own = '<TextArea name="prompt-text" toName="text"/>'
@@ -228,6 +247,7 @@ def test_only_a_text_area_is_a_prompt_field() -> None:
         view(TEXT, CHOICES.replace('value="Refund"', 'value="Refund" background="#f00" selected="true"')),
         view(TEXT, CHOICES.replace('name="intent"', 'name="intent" showInline="true"')),
         view(TEXT, CHOICES, '<TextArea name="prompt" toName="text"/>'),
+        view(TEXT, CHOICES, '<TextArea name="reasoning" toName="text"/>'),
         view(TEXT, CHOICES, '<Rating name="stars" toName="text"/>'),
     ],
 )

@@ -117,9 +117,24 @@ def test_a_reply_that_was_cut_off_keeps_what_is_whole() -> None:
     assert parse_reply(text, [SINGLE], 2) == {1: REFUNDED}
 
 
-@pytest.mark.parametrize("number", [0, -1, 3, "x", None, True, [1], "1.5", 1e300])
+@pytest.mark.parametrize("number", [-1, 3, "x", None, True, [1], "1.5", 1e300])
 def test_an_answer_to_no_ticket_is_left_out(number: object) -> None:
     assert parse_reply(reply(answer(number), answer(2)), [SINGLE], 2) == {2: REFUNDED}
+
+
+def test_a_reply_that_counts_from_0_is_not_trusted() -> None:
+    """Its 1 is the second ticket."""
+    assert parse_reply(reply(answer(0), answer(1)), [SINGLE], 2) == {}
+
+
+def test_a_lone_tickets_answer_may_be_numbered_from_0() -> None:
+    assert parse_reply(reply(answer(0)), [SINGLE], 1) == {1: REFUNDED}
+
+
+def test_one_answer_a_line_is_read() -> None:
+    lines = "\n".join(json.dumps(answer(number)) for number in (1, 2))
+
+    assert parse_reply(lines, [SINGLE], 2) == {1: REFUNDED, 2: REFUNDED}
 
 
 @pytest.mark.parametrize("second", ["1", "2", "Fax"])

@@ -22,10 +22,12 @@ XML = """<View>
 </View>"""
 CONFIG = parse_label_config(XML.format(response=""))
 TALKING = parse_label_config(XML.format(response='<TextArea name="response" toName="text" smart="false"/>'))
+WHY = '<TextArea name="response" toName="text" smart="false"/><TextArea name="reasoning" toName="page"/>'
+REASONING = parse_label_config(XML.format(response=WHY))
 BARE = parse_label_config(
     '<View><Text name="t" value="$t"/><Choices name="c" toName="t"><Choice value="a"/></Choices></View>'
 )
-SDK = LabelInterface(XML.format(response='<TextArea name="response" toName="text" smart="false"/>'))
+SDK = LabelInterface(XML.format(response=WHY))
 
 BOTH = Labeled({"intent": ("refund",), "topics": ("Card", "App")}, 0.8)
 
@@ -56,8 +58,8 @@ def chosen(name: str, to_name: str, *values: str) -> dict[str, Any]:
     return {"from_name": name, "to_name": to_name, "type": "choices", "value": {"choices": [*values]}}
 
 
-def written(name: str, text: str) -> dict[str, Any]:
-    return {"from_name": name, "to_name": "text", "type": "textarea", "value": {"text": [text]}}
+def written(name: str, text: str, to_name: str = "text") -> dict[str, Any]:
+    return {"from_name": name, "to_name": to_name, "type": "textarea", "value": {"text": [text]}}
 
 
 def faults(item: Item) -> list[str]:
@@ -145,6 +147,49 @@ def test_the_response_field_tells_what_came_of_it(outcome: Outcome, text: str) -
     assert said(outcome) == text
 
 
+def test_a_prediction_says_why_where_the_config_has_a_place_for_it() -> None:
+    outcome = Labeled({"intent": ("refund",)}, 0.8, "Asks for money.")
+
+    items = [batch_item(outcome, config, "v1") for config in (REASONING, TALKING)]
+
+    assert [plain(item)["result"] for item in items] == [
+        [chosen("intent", "text", "refund"), written("reasoning", "Asks for money.", "page")],
+        [chosen("intent", "text", "refund")],
+    ]
+
+
+@pytest.mark.parametrize("comment", ["", " \n", "\0"])
+def test_a_prediction_without_a_reason_holds_no_empty_one(comment: str) -> None:
+    item = batch_item(Labeled({"intent": ("refund",)}, 0.8, comment), REASONING, "v1")
+
+    assert plain(item)["result"] == [chosen("intent", "text", "refund")]
+
+
+def test_an_empty_set_is_stored_with_its_reason() -> None:
+    item = batch_item(Labeled({"topics": ()}, 0.7, "Names nothing."), REASONING, "v1")
+
+    assert plain(item)["result"] == [written("reasoning", "Names nothing.", "page")]
+
+
+def test_an_abstention_is_stored_without_its_reason() -> None:
+    item = batch_item(Abstained("no label fits", "Spam."), REASONING, "v1")
+
+    assert item == {"result": [], "score": 0.0, "model_version": "v1"}
+
+
+@pytest.mark.parametrize("outcome", [Labeled({"intent": ("refund",)}, 0.8, "Money."), Abstained("none", "Money.")])
+def test_an_interactive_reply_says_why_as_well(outcome: Outcome) -> None:
+    regions = plain(interactive_item(outcome, REASONING, "p", "v1"))["result"]
+
+    assert written("reasoning", "Money.", "page") in regions
+
+
+def test_a_reason_is_short_and_of_characters_that_every_database_keeps() -> None:
+    [region] = batch_item(Labeled({"topics": ()}, 0.7, "a\0b\ud83d\n" + "x" * 5000), REASONING, "v1")["result"]
+
+    assert region["value"]["text"] == ["a b \n" + "x" * 994 + "…"]
+
+
 def test_a_message_is_told_where_there_is_a_place_for_it() -> None:
     assert plain(message_item(TALKING, "Try again.")) == {"result": [written("response", "Try again.")]}
     assert message_item(CONFIG, "Try again.") == {"result": []}
@@ -162,6 +207,7 @@ def test_a_message_is_told_where_there_is_a_place_for_it() -> None:
         ({"value": {"choices": ["refund", "refund"]}}, "'intent' holds what are not distinct labels of the config"),
         ({"value": {"choices": ["refund", "Other"]}}, "'intent' takes one label"),
         ({"type": "textarea", "value": {"text": "refund"}}, "'intent' holds no list of texts"),
+        ({"type": "textarea", "value": {"text": ["refund"]}}, "'intent' is no text field about 'text'"),
     ],
 )
 def test_a_region_that_cannot_be_shown_never_leaves(changed: dict[str, Any], reason: str) -> None:
@@ -188,7 +234,7 @@ def test_a_control_is_never_answered_twice() -> None:
         checked(item, CONFIG)
 
 
-@pytest.mark.parametrize("config", [CONFIG, TALKING])
+@pytest.mark.parametrize("config", [CONFIG, TALKING, REASONING])
 @settings(deadline=None)
 @given(outcome=OUTCOMES, prompt=st.text())
 def test_label_studios_sdk_finds_every_prediction_valid(config: LabelConfig, outcome: Outcome, prompt: str) -> None:

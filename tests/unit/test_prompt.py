@@ -42,17 +42,14 @@ def test_labels_prompt_examples_and_tickets_stand_in_this_order() -> None:
 
     system, user = build_messages([INTENT], "Be strict.", [ticket("hi"), ticket("a\nb")], [example])
 
-    labels = (
-        'Labels of "intent" (in "label": exactly one id; "none" if none fits):\n1: Refund - wants money back\n2: Other'
-    )
+    labels = 'Labels of "intent" ("label": one id, or "none" if none fits):\n1 Refund - wants money back\n2 Other'
     assert (system.role, system.content) == (
         "system",
         f"{read_instructions()}\n\n{labels}\n\nInstructions of this project:\nBe strict.",
     )
     assert (user.role, user.content) == (
         "user",
-        '<examples>\n{"text": "where is my money", "label": "1"}\n</examples>\n\n'
-        '<tickets>\n{"id": 1, "text": "hi"}\n{"id": 2, "text": "a\\nb"}\n</tickets>',
+        '<examples>\n"where is my money" {"label":"1"}\n</examples>\n\n<tickets>\n1 "hi"\n2 "a\\nb"\n</tickets>',
     )
 
 
@@ -60,14 +57,14 @@ def test_no_prompt_and_no_examples_leave_no_trace() -> None:
     system, user = build_messages([INTENT], "", [ticket("hi")])
 
     assert system.content == f"{read_instructions()}\n\n{render_labels([INTENT])}"
-    assert user.content == '<tickets>\n{"id": 1, "text": "hi"}\n</tickets>'
+    assert user.content == '<tickets>\n1 "hi"\n</tickets>'
 
 
 def test_japanese_is_sent_as_it_is_written() -> None:
     """Escaped it would cost several times the tokens."""
     messages = build_messages([INTENT], "", [ticket("返金してください")])
 
-    assert '"text": "返金してください"' in messages[1].content
+    assert '1 "返金してください"' in messages[1].content
 
 
 def test_the_system_message_is_the_same_for_all_tickets() -> None:
@@ -82,32 +79,32 @@ def test_the_system_message_is_the_same_for_all_tickets() -> None:
 @pytest.mark.parametrize(
     ("multiple", "required", "rule"),
     [
-        (False, False, 'in "label": exactly one id; "none" if none fits'),
-        (False, True, 'in "label": exactly one id; "none" if none fits'),
-        (True, False, 'in "labels": every id that fits; an empty list if none fits'),
-        (True, True, 'in "labels": every id that fits'),
+        (False, False, '"label": one id, or "none" if none fits'),
+        (False, True, '"label": one id, or "none" if none fits'),
+        (True, False, '"labels": every id that fits, or an empty list if none fits'),
+        (True, True, '"labels": every id that fits'),
     ],
 )
 def test_the_heading_says_how_many_ids_may_be_given(multiple: bool, required: bool, rule: str) -> None:
     question = Choices("intent", "text", (Label("a", "a"),), multiple, required)
 
-    assert render_labels([question]) == f'Labels of "intent" ({rule}):\n1: a'
+    assert render_labels([question]) == f'Labels of "intent" ({rule}):\n1 a'
 
 
 def test_several_questions_stand_under_their_own_headings() -> None:
     rendered = render_labels([INTENT, TOPICS])
 
     assert rendered == (
-        'Labels of "intent" (in "label_1": exactly one id; "none" if none fits):\n'
-        "1: Refund - wants money back\n2: Other\n\n"
-        'Labels of "topics" (in "labels_2": every id that fits; an empty list if none fits):\n1: Card\n2: App'
+        'Labels of "intent" ("label_1": one id, or "none" if none fits):\n'
+        "1 Refund - wants money back\n2 Other\n\n"
+        'Labels of "topics" ("labels_2": every id that fits, or an empty list if none fits):\n1 Card\n2 App'
     )
 
 
 def test_a_label_takes_one_line_however_it_is_written() -> None:
     question = Choices("intent", "text", (Label("a", "two\n lines", "a hint\n\nof three\u2028lines"),))
 
-    assert render_labels([question]).splitlines()[1:] == ["1: two lines - a hint of three lines"]
+    assert render_labels([question]).splitlines()[1:] == ["1 two lines - a hint of three lines"]
 
 
 def test_examples_show_what_people_chose_for_every_question() -> None:
@@ -161,8 +158,7 @@ def test_a_template_takes_the_prompts_place() -> None:
 
     assert system.content == f"{read_instructions()}\n\n{render_labels([INTENT])}"
     assert user.content == (
-        f"Directive: Be strict.\n\n{render_labels([INTENT])}\n\n"
-        'Tickets:\n\n<tickets>\n{"id": 1, "text": "hi"}\n</tickets>\n\n\nGo.'
+        f'Directive: Be strict.\n\n{render_labels([INTENT])}\n\nTickets:\n\n<tickets>\n1 "hi"\n</tickets>\n\n\nGo.'
     )
 
 
@@ -178,14 +174,14 @@ def test_a_template_that_has_the_text_in_a_line_keeps_the_fence_whole() -> None:
 def test_a_template_without_the_text_is_followed_by_it() -> None:
     _, user = build_messages([INTENT], "", [ticket("hi", subject="a\nb")], template="Subject: {subject}")
 
-    assert user.content == 'Subject: <data>"a\\nb"</data>\n\n<tickets>\n{"id": 1, "text": "hi"}\n</tickets>'
+    assert user.content == 'Subject: <data>"a\\nb"</data>\n\n<tickets>\n1 "hi"\n</tickets>'
 
 
 def test_a_template_stands_between_examples_and_what_it_asks() -> None:
     _, user = build_messages([INTENT], "", [ticket("hi")], [Example(1, "a", {})], template="Now:")
 
     assert user.content.startswith("<examples>\n")
-    assert user.content.endswith('</examples>\n\nNow:\n\n<tickets>\n{"id": 1, "text": "hi"}\n</tickets>')
+    assert user.content.endswith('</examples>\n\nNow:\n\n<tickets>\n1 "hi"\n</tickets>')
 
 
 @pytest.mark.parametrize(

@@ -23,17 +23,23 @@ def choice(**fields: Any) -> dict[str, Any]:
     [
         ({"choices": [choice()]}, ChatReply("hi")),
         ({"choices": [choice()], "model": "m"}, ChatReply("hi", model="m")),
-        ({"choices": []}, ChatReply("", EMPTY, is_final=False)),
-        ({}, ChatReply("", EMPTY, is_final=False)),
-        ({"choices": [choice(message={"content": None})]}, ChatReply("", EMPTY, is_final=False)),
-        ({"choices": [choice(message={"content": " "})]}, ChatReply("", EMPTY, is_final=False)),
+        ({"choices": []}, ChatReply("", EMPTY)),
+        ({}, ChatReply("", EMPTY)),
+        ({"choices": [choice(message={"content": None})]}, ChatReply("", EMPTY)),
+        ({"choices": [choice(message={"content": " "})]}, ChatReply("", EMPTY)),
         ({"choices": [choice(message={"content": [{"type": "text", "text": "a"}, {"text": "b"}]})]}, ChatReply("ab")),
         (
             {"choices": [choice(finish_reason="length")]},
             ChatReply("hi", "the LLM's reply was cut off", is_cut_off=True),
         ),
-        ({"choices": [choice(finish_reason="content_filter")]}, ChatReply("", "the LLM refused to answer")),
-        ({"choices": [choice(message={"refusal": "No."})]}, ChatReply("", "the LLM refused to answer")),
+        (
+            {"choices": [choice(finish_reason="content_filter")]},
+            ChatReply("", "the LLM refused to answer", is_refusal=True),
+        ),
+        (
+            {"choices": [choice(message={"refusal": "No."})]},
+            ChatReply("", "the LLM refused to answer", is_refusal=True),
+        ),
         (
             {"choices": [choice(logprobs={"content": [{"token": "hi", "logprob": -0.5}]})]},
             ChatReply("hi", logprobs=(("hi", -0.5),)),

@@ -1,0 +1,169 @@
+"""Tickets to outcomes by way of an LLM: several tickets a request, all requests at once, within a deadline.
+
+What a reply leaves unanswered goes again in halves, down to single tickets, so that one bad ticket never costs its
+neighbours anything; only a ticket that is alone in its request abstains. What a request says is ``requests``' part.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from prelabel.asking.requests import Assignment, Composer, Item, Measured, Told
+from prelabel.core.parse import parse_reply
+from prelabel.core.types import Abstained, Failed, Outcome, Ticket, Usage
+from prelabel.errors import LLMError, LLMRefusesContent, LLMRefusesForm, LLMRefusesRequest
+from prelabel.llm.exchange import ChatReply, ChatRequest
+
+UNREAD = "the LLM's reply names no label of the config"
+MOST_REPLY_ROOM = 32
+"""How many times the usual limit a reply may ever have."""
+
+
+class Chat(Protocol):
+    """What asking needs of an LLM."""
+
+    async def complete(self, request: ChatRequest) -> ChatReply:
+        """:raises LLMError: there is no reply."""
+
+
+async def ask(
+    chat: Chat,
+    assignment: Assignment,
+    told: Sequence[Told],
+    deadline_s: float,
+    usage: Usage | None = None,
+    *,
+    order: Sequence[int] | None = None,
+    measured: Measured | None = None,
+) -> list[Outcome]:
+    """One outcome per ticket, in order, after at most about ``deadline_s`` seconds.
+
+    Tickets that read the same are asked about once.
+
+    :param usage: what it costs is added to it.
+    :param order: the tickets' places in the order in which they are put together, for instance the similar side by
+        side; else as they come.
+    :param measured: what is known of the LLM's tokens; brought up to date.
+    """
+    tickets = [each.ticket for each in told]
+    composer = Composer.of(assignment, tickets, measured or Measured())
+    asking = _Asking(chat, composer, usage or Usage())
+    same = _same(tickets, composer.fields, order or range(len(tickets)))
+    items = [composer.item(places, told) for places in same]
+    running = [asyncio.create_task(asking.ask_group(group)) for group in _groups(items, composer)]
+    if running:
+        done, late = await asyncio.wait(running, timeout=max(0.0, deadline_s))
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+        for task in done:
+            task.result()
+    not_reached = Failed(f"not reached within {deadline_s:.3g} s")
+    return [asking.outcomes.get(place, not_reached) for place in range(len(tickets))]
+
+
+def _same(tickets: Sequence[Ticket], fields: frozenset[str], order: Sequence[int]) -> list[list[int]]:
+    """The places of tickets that an LLM cannot tell apart, together."""
+    places: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for place in order:
+        ticket = tickets[place]
+        places[ticket.text, *(f"{name}={ticket.fields.get(name)}" for name in sorted(fields))].append(place)
+    return list(places.values())
+
+
+def _groups(items: Sequence[Item], composer: Composer) -> Iterator[list[Item]]:
+    """Neighbours together while there is room for them; a ticket longer than a quarter of the room goes alone."""
+    room = composer.room
+    group: list[Item] = []
+    used = 0
+    for item in items:
+        if item.tokens > room // 4:
+            yield [item]
+            continue
+        if group and (len(group) == composer.most_together or used + item.tokens > room // 2):
+            yield group
+            group, used = [], 0
+        group.append(item)
+        used += item.tokens
+    if group:
+        yield group
+
+
+class _Asking:
+    """One call of :func:`ask`: what is known so far, by the tickets' places."""
+
+    def __init__(self, chat: Chat, composer: Composer, usage: Usage) -> None:
+        self.outcomes: dict[int, Outcome] = {}
+        self._chat = chat
+        self._composer = composer
+        self._measured = composer.measured
+        self._usage = usage
+
+    async def ask_group(self, group: Sequence[Item], *, is_longer: bool = False, is_repair: bool = False) -> None:
+        """Ask until each has its outcome.
+
+        :param is_longer: an earlier reply was cut off: leave twice the room.
+        :param is_repair: an earlier reply was of no use.
+        """
+        try:
+            reply = await self._complete(group, is_longer=is_longer, is_repair=is_repair)
+        except (LLMRefusesContent, LLMRefusesForm) as error:
+            refusal = Abstained(str(error)) if isinstance(error, LLMRefusesContent) else Failed(str(error))
+            await self._ask_in_halves(group, alone=refusal)
+            return
+        except LLMError as error:
+            self._settle(group, Failed(str(error), fatal=isinstance(error, LLMRefusesRequest)))
+            return
+        rest = self._take(reply, group)
+        if not rest:
+            return
+        if reply.is_cut_off and not is_longer:
+            await self.ask_group(rest, is_longer=True, is_repair=is_repair)
+        elif len(group) == 1 and not is_repair and not reply.is_refusal:
+            await self.ask_group(rest, is_longer=is_longer, is_repair=True)
+        elif len(group) == 1:
+            self._settle(rest, Abstained(reply.problem or UNREAD))
+        else:
+            await self._ask_in_halves(rest)
+
+    async def _ask_in_halves(self, group: Sequence[Item], alone: Outcome | None = None) -> None:
+        """Again, in smaller requests.
+
+        :param alone: the outcome of one that is alone already.
+        """
+        if len(group) == 1 and alone:
+            self._settle(group, alone)
+            return
+        middle = -(-len(group) // 2)
+        await asyncio.gather(*(self.ask_group(half) for half in (group[:middle], group[middle:]) if half))
+
+    async def _complete(self, group: Sequence[Item], *, is_longer: bool, is_repair: bool) -> ChatReply:
+        """:raises LLMError: there is no reply."""
+        room = min(MOST_REPLY_ROOM, self._measured.reply_room * (2 if is_longer else 1))
+        request = self._composer.request(group, reply_room=room, is_repair=is_repair)
+        reply = await self._chat.complete(request)
+        self._count(reply)
+        self._composer.count_prompt(request, reply.prompt_tokens)
+        if is_longer and not reply.is_cut_off and 2 * reply.completion_tokens > (request.max_tokens or 0):
+            self._measured.reply_room = max(self._measured.reply_room, room)
+        return reply
+
+    def _take(self, reply: ChatReply, group: Sequence[Item]) -> list[Item]:
+        """Settle what is answered; the rest is returned."""
+        answers = parse_reply(reply.text, self._composer.assignment.questions, len(group))
+        for number, answer in answers.items():
+            self._settle([group[number - 1]], answer)
+        return [item for number, item in enumerate(group, 1) if number not in answers]
+
+    def _settle(self, items: Sequence[Item], outcome: Outcome) -> None:
+        for item in items:
+            self.outcomes.update(dict.fromkeys(item.places, outcome))
+
+    def _count(self, reply: ChatReply) -> None:
+        self._usage.add(
+            prompt_tokens=reply.prompt_tokens,
+            cached_tokens=reply.cached_tokens,
+            completion_tokens=reply.completion_tokens,
+            cost=reply.cost,
+        )
