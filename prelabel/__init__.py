@@ -6,8 +6,8 @@ In reading order, which is also the order of one ticket's way:
 ``config``      settings, from the environment and per project
 ``address``     what is at an address, or why nothing is
 ``core``        pure: ``types``, then ``schema`` and ``prompt`` (what is asked), ``parse``, ``mend`` and ``match``
-                (what came back), ``kept`` (an answer that is kept), ``tokens``, ``rates`` (how fast a server is asked), ``terms``
-                and ``snippets`` (pieces of a glossary and of a guideline)
+                (what came back), ``kept`` (an answer that is kept), ``tokens``, ``rates`` (how fast a server is
+                asked), ``terms`` and ``snippets`` (pieces of a glossary and of a guideline)
 ``studio``      Label Studio's dialect: ``label_config``, ``tickets``, ``predictions``, ``annotations``;
                 and its API: ``client`` (with ``rows``, ``refusals``, ``tokens``), ``connect`` (with ``wiring``)
 ``llm``         an LLM's server: ``exchange`` (request and reply), ``endpoint``, ``chat`` (one request), ``forms`` and

@@ -55,6 +55,9 @@ class Asker:
         self._process = process
         self.log = ""
 
+    def kill(self) -> None:
+        self._process.kill()
+
     def said(self) -> dict[str, int]:
         """What it printed: ``labeled`` and reasons of failures, each with its count; waits for its end."""
         out, self.log = self._process.communicate()

@@ -55,12 +55,13 @@ class LabelStudio:
 
 
 @contextmanager
-def redis_server(options: Sequence[str] = ("--save", "")) -> Iterator[Running]:
+def redis_server(options: Sequence[str] = ("--save", ""), port: int | None = None) -> Iterator[Running]:
     """An empty Redis.
 
     :param options: of its command line; by default it keeps nothing.
+    :param port: where it listens, for one that comes back.
     """
-    port = free_port()
+    port = port or free_port()
     url = f"redis://127.0.0.1:{port}/0"
     with _home("redis") as home:
         command = [redis_binary(), "--bind", "127.0.0.1", "--port", str(port), *options, "--dir", str(home)]
