@@ -64,8 +64,8 @@ class Folder:
         for name in FIRST_PORTS:
             if not _is_free(port := port_of(settings[name])):
                 raise StackError(
-                    f"port {port} is another program's now, which 'lsof -i :{port}' names. Projects in {self.path} are "
-                    f"connected by it, so end that program; or begin anew: rm -r {self.path}"
+                    f"port {port} is another program's now, which 'ss -ltnp' or 'lsof -i :{port}' names. Projects in "
+                    f"{self.path} are connected by it, so end that program; or begin anew: rm -r {self.path}"
                 )
         return settings
 

@@ -10,6 +10,7 @@ from deploy.stack import label_studio, processes, sample, servers
 from deploy.stack.console import say, short, step
 from deploy.stack.folder import Folder
 from deploy.stack.processes import Running, StackError
+from deploy.stack.redis_program import find_redis
 from deploy.stack.servers import REPOSITORY, Server, Settings
 from deploy.stack.signals import Stop
 from deploy.stack.welcome import welcome
@@ -79,7 +80,10 @@ def _environment(settings: Settings) -> Mapping[str, str]:
 
 def _start(folder: Folder, settings: Settings) -> list[Running]:
     """All four servers, ready."""
-    redis = servers.redis_server(folder, settings)
+    program = find_redis()
+    if program.remark:
+        say(f"  {program.remark}")
+    redis = servers.redis_server(folder, settings, program.path)
     venv = _installed(folder)
     running = [_started(redis, redis.start(folder))]
     _set_up(folder, settings, venv)
