@@ -162,6 +162,20 @@ def test_the_second_start_is_quick_has_its_data_and_makes_nothing_twice(first: S
     assert newcomer.processes() == []
 
 
+def test_a_sample_that_was_interrupted_while_it_was_made_is_completed(first: Seen, newcomer: Newcomer) -> None:
+    """After the tasks had been imported, before the tabs were there."""
+    with newcomer.make_run(AGAIN_WITHIN_S):
+        studio = StudioApi(newcomer.settings()["LABEL_STUDIO_URL"], newcomer.settings()["LABEL_STUDIO_USER_TOKEN"])
+        for tab in studio.call("GET", "/api/dm/views"):
+            if tab["data"]["title"] == "All":
+                studio.call("DELETE", f"/api/dm/views/{tab['id']}")
+        studio.close()
+    (newcomer.clone / ".run" / "sample.json").unlink()
+
+    with newcomer.make_run(AGAIN_WITHIN_S):
+        assert Seen.of(newcomer, 0) == first
+
+
 @pytest.mark.usefixtures("first")
 def test_what_a_killed_start_left_running_is_ended_by_the_next(newcomer: Newcomer) -> None:
     with newcomer.make_run(AGAIN_WITHIN_S) as make:
