@@ -128,7 +128,10 @@ def _new_settings() -> dict[str, str]:
 
 def _as_shell(settings: Mapping[str, str]) -> str:
     """Lines that a shell sources; no value has a character that it would read otherwise."""
-    head = "# Made by `make run` for itself; for a shell: . .run/env, then .venv/bin/python -m prelabel ...\n"
+    head = (
+        "# Made by `make run` for itself; for another shell: . .run/env, then .venv/bin/python -m prelabel ...\n"
+        "# Whatever else `make run` was given, such as OPENAI_API_KEY, that shell needs as well.\n"
+    )
     return head + "".join(f"export {name}={value}\n" for name, value in settings.items())
 
 

@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from deploy.stack import label_studio, processes, sample, servers
@@ -15,6 +15,7 @@ from deploy.stack.servers import REPOSITORY, Server, Settings
 from deploy.stack.signals import Stop
 from deploy.stack.welcome import welcome
 from prelabel.bootstrap import Services, services
+from prelabel.config import Settings as Config
 from prelabel.errors import PrelabelError
 
 LOOK_S = 0.5
@@ -40,12 +41,13 @@ def _run(folder: Folder, stop: Stop) -> None:
     if ended := folder.end_all():
         say(f"Ended {ended} processes of a start that was killed.")
     settings = folder.settings()
+    given = Config.given().keys() - settings.keys()
     os.environ.update(_environment(settings))
     work = services()
     say(f"Label Studio, Redis, and prelabel's backend and worker, all on loopback; data in {short(folder.path)}\n")
     try:
         try:
-            _serve(folder, settings, work, stop)
+            _serve(folder, settings, work, stop, given)
         finally:
             stop.disregard()  # a signal that comes before it is through still leaves the rest to be done
     finally:
@@ -56,8 +58,11 @@ def _run(folder: Folder, stop: Stop) -> None:
         work.close()
 
 
-def _serve(folder: Folder, settings: Settings, work: Services, stop: Stop) -> None:
-    """:raises StackError: one of the servers did not start, or has ended."""
+def _serve(folder: Folder, settings: Settings, work: Services, stop: Stop, given: Collection[str]) -> None:
+    """
+    :param given: the settings' variables that are the user's own.
+    :raises StackError: one of the servers did not start, or has ended.
+    """
 
     def require_all() -> None:
         stop.require_unasked()
@@ -66,7 +71,7 @@ def _serve(folder: Folder, settings: Settings, work: Services, stop: Stop) -> No
 
     running = _start(folder, settings)
     projects = sample.set_up(folder, settings, work, require_all)
-    say(welcome(folder, settings, work.settings, projects))
+    say(welcome(folder, settings, work.settings, projects, given))
     while True:
         time.sleep(LOOK_S)
         require_all()

@@ -627,6 +627,17 @@ def test_what_hangs_on_a_wrong_setting_is_skipped_and_the_rest_is_not(setup: Set
     assert by_state(findings, "ok") == {"llm", "label studio", "token"}
 
 
+def test_what_is_skipped_says_why_in_the_same_words(setup: Setup) -> None:
+    setup.set(LABEL_STUDIO_URL="", LABEL_STUDIO_API_KEY="", OPENAI_BASE_URL="nowhere", TEMPERATURE="hot")
+
+    skipped = {finding.check: finding.message for finding in setup.examine() if finding.state == "skipped"}
+
+    assert skipped == {
+        "llm": "OPENAI_BASE_URL and TEMPERATURE are wrong",
+        "projects": "LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY are not set",
+    }
+
+
 def test_where_everything_is_dead_each_piece_is_named_once(setup: Setup) -> None:
     setup.backend.stop()
     setup.set(REDIS_URL="redis://127.0.0.1:1/0", OPENAI_BASE_URL=NOWHERE, LABEL_STUDIO_URL=NOWHERE)

@@ -8,6 +8,8 @@ import pytest
 from deploy.stack.folder import Folder
 from deploy.stack.processes import StackError
 from deploy.stack.redis_program import find_redis, version_of
+from deploy.stack.welcome import welcome
+from prelabel.config import Settings
 
 
 def program(folder: Path, name: str, says: str, status: int = 0) -> str:
@@ -78,3 +80,44 @@ def test_a_port_that_another_program_has_now_is_named_with_what_finds_that_progr
             folder.settings()
 
     assert str(port) not in settings["LABEL_STUDIO_URL"]
+
+
+ENV = {
+    "LABEL_STUDIO_URL": "http://localhost:8081",
+    "LABEL_STUDIO_USERNAME": "admin@example.com",
+    "LABEL_STUDIO_PASSWORD": "a-password",
+}
+
+
+def commands(told: str) -> list[str]:
+    """What is to be typed, without the comments."""
+    after = told.partition("prelabel's commands, in another shell:")[2].partition("Ctrl-C")[0]
+    return [line.partition("#")[0].strip() for line in after.splitlines() if line]
+
+
+def test_a_stack_that_is_ready_says_where_to_go_and_how_to_log_in(tmp_path: Path) -> None:
+    told = welcome(Folder(tmp_path), ENV, Settings(), {"Support tickets": 4})
+
+    for text in (ENV["LABEL_STUDIO_USERNAME"], ENV["LABEL_STUDIO_PASSWORD"], "http://localhost:8081/projects/4/data"):
+        assert text in told
+    assert "No LLM is set" in told
+    assert commands(told) == [
+        f". {tmp_path}/env",
+        ".venv/bin/python -m prelabel doctor",
+        ".venv/bin/python -m prelabel --help",
+    ]
+
+
+def test_another_shell_is_to_be_given_the_users_own_settings_none_of_which_is_shown(tmp_path: Path) -> None:
+    settings = Settings.from_env({"OPENAI_API_KEY": "sk-secret", "OPENAI_MODEL": "gpt-4o"})
+
+    told = welcome(Folder(tmp_path), ENV, settings, {"Tickets": 4}, {"OPENAI_MODEL", "OPENAI_API_KEY"})
+
+    assert "sk-secret" not in told
+    assert "gpt-4o predicts" in told
+    assert commands(told)[:4] == [
+        "export OPENAI_API_KEY=... OPENAI_MODEL=...",
+        f". {tmp_path}/env",
+        ".venv/bin/python -m prelabel prompts promote --project 4 1",
+        ".venv/bin/python -m prelabel run --project 4",
+    ]
