@@ -127,6 +127,8 @@ def test_the_kind_of_a_token_is_named(
 def test_a_shell_with_other_settings_is_warned_and_what_it_connects_the_backend_puts_right(
     backend: Backend, project: int
 ) -> None:
+    until(lambda: doctor(backend, project) == (0, {}))  # /ready remembers what another test has broken
+
     status, ill = doctor(backend, project, OPENAI_MODEL="gpt-4o")
     connection = json.loads(backend.run("connect", "--project", str(project), "--json", OPENAI_MODEL="gpt-4o"))
 
