@@ -59,8 +59,8 @@ def _run(folder: Folder, stop: Stop) -> None:
 
 
 def _serve(folder: Folder, settings: Settings, work: Services, stop: Stop, given: Collection[str]) -> None:
-    """
-    :param given: the settings' variables that are the user's own.
+    """:param given: the settings' variables that are the user's own.
+
     :raises StackError: one of the servers did not start, or has ended.
     """
 

@@ -27,7 +27,8 @@ def welcome(
     projects: Mapping[str, int],
     given: Collection[str] = (),
 ) -> str:
-    """
+    """All of it, with the password.
+
     :param projects: the sample's projects that are there: their numbers by title.
     :param given: the settings' variables that were set by whoever started it, which another shell does not have.
     """

@@ -7,11 +7,15 @@ import requests
 from rq import Queue
 from rq.serializers import JSONSerializer
 
+from prelabel.bootstrap import build
+from prelabel.config import Settings
+from prelabel.runs.jobs import connect_project
 from prelabel.store.keys import ProjectRef
 from tests.fakes.llm_server import FakeLLM
 from tests.fakes.reverse_proxy import reverse_proxy
 from tests.integration.conftest import PROJECT, TICKETS, Start, task
-from tests.servers import free_port, gunicorn
+from tests.integration.whole_setup import Served, all_well
+from tests.servers import free_port, gunicorn, redis_server
 
 STUDIO = {"LABEL_STUDIO_URL": "https://tools.example.com/labels/", "LABEL_STUDIO_API_KEY": "a-token"}
 OUTSIDE = "https://tools.example.com/prelabel"
@@ -90,6 +94,25 @@ def test_a_project_that_turns_up_is_looked_for_under_the_address_of_the_settings
         assert job.args == [PROJECT, *addresses]
         job.delete()
         backend.work.projects.release_job(ProjectRef.parse(PROJECT), "adopt")
+
+
+def test_a_backend_that_was_added_by_hand_without_the_path_is_adopted_there(llm: FakeLLM) -> None:
+    with redis_server() as redis, all_well(redis.url, llm) as setup:
+        inner, ref = setup.work.settings.address, ProjectRef.parse(PROJECT)
+        setup.work.projects.forget(ref.id)
+        setup.backend.stop()
+        work = build(Settings.from_env({**setup.env, "PRELABEL_URL": OUTSIDE}))
+        setup.stack.callback(work.close)
+        setup.stack.callback(Served(work, work.settings.port).stop)
+        queue = Queue(work.jobs.name, connection=work.jobs._client, serializer=JSONSerializer)
+
+        work.studio().ml_backends(ref.id)  # at which Label Studio asks each
+        [job] = queue.jobs
+        connection = connect_project(work, ref, *job.args[1:], adopt_only=True)
+
+        assert job.func_name == "prelabel.runs.jobs.adopt"
+        assert connection.changes == ()
+        assert work.projects.state(ref).backend_url == inner
 
 
 def test_a_label_studio_under_a_path_has_keys_of_its_own(start: Start) -> None:
