@@ -35,6 +35,7 @@ In reading order, which is also the order of one ticket's way:
 ``web``         HTTP: ``protocol`` (Label Studio's endpoints), ``api`` (ours), ``auth``, ``ready``,
                 ``path`` (under a path of its own)
 ``files``       a file of tickets to Label Studio's import format: ``read``, ``reviews``, ``label``, ``command``
+``running``     the backend that runs, asked from a shell
 ``doctor``      what is wrong, and its cure: ``findings``, ``examination`` (the order of the checks), one module a piece
 ``cli``         the shell, with ``cli_runs`` and ``shell``; apart from it ``health``, for health checks
 """
