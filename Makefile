@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--override overrides.txt
+# The pinned NumPy has wheels for these, and for none later.
+FITS := -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'
+VENV_FITS := $(BIN)/python $(FITS) 2>/dev/null
 
 .PHONY: help run test check e2e lint types format lock clean
 
@@ -39,8 +42,16 @@ lock: $(VENV)/ready  ## compile requirements.txt and requirements-dev.txt anew, 
 clean:  ## remove what the other targets made
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
+# A virtual environment whose Python does not fit, or is gone, is made anew.
+ifneq ($(shell $(VENV_FITS) && echo it fits),it fits)
+.PHONY: $(VENV)/ready
+endif
+
 # --no-deps: the lock names everything already, and label-studio-ml's own pins of 2021 must not be resolved.
 $(VENV)/ready: requirements.txt requirements-dev.txt
-	$(PYTHON) -m venv $(VENV)
+	@$(VENV_FITS) || $(PYTHON) $(FITS) 2>/dev/null || { \
+		echo "Python 3.11, 3.12 or 3.13 is needed, and $(PYTHON) is none of them ($$($(PYTHON) --version 2>&1)):" \
+			"name one that is, as in make $(MAKECMDGOALS) PYTHON=python3.13" >&2; exit 1; }
+	@$(VENV_FITS) || $(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/pip install -q --disable-pip-version-check --no-deps -r requirements.txt -r requirements-dev.txt
 	touch $@

@@ -5,15 +5,15 @@ In reading order, which is also the order of one ticket's way:
 ``errors``      every way this can fail
 ``config``      settings, from the environment and per project
 ``address``     what is at an address, or why nothing is
-``core``        pure: ``types``, then ``schema`` and ``prompt`` (what is asked), ``parse`` and ``match`` (what came
-                back), ``kept`` (an answer that is kept), ``tokens``, ``rates`` (how fast a server is asked), ``terms``
-                and ``snippets`` (pieces of a glossary and of a guideline)
+``core``        pure: ``types``, then ``schema`` and ``prompt`` (what is asked), ``parse``, ``mend`` and ``match``
+                (what came back), ``kept`` (an answer that is kept), ``tokens``, ``rates`` (how fast a server is
+                asked), ``terms`` and ``snippets`` (pieces of a glossary and of a guideline)
 ``studio``      Label Studio's dialect: ``label_config``, ``tickets``, ``predictions``, ``annotations``;
                 and its API: ``client`` (with ``rows``, ``refusals``, ``tokens``), ``connect`` (with ``wiring``)
 ``llm``         an LLM's server: ``exchange`` (request and reply), ``endpoint``, ``chat`` (one request), ``forms`` and
                 ``capabilities`` (what a server understands), ``refusals``, ``replies``, ``pricing``, ``limits`` (who
-                may ask next; with ``concurrency``, ``budget``, ``rate_headers``), ``fallbacks`` (models in turn),
-                ``memory``, ``loop`` (from threads to asyncio)
+                may ask next; with ``concurrency``, ``budget``, ``notes``, ``chore``, ``rate_headers``), ``fallbacks``
+                (models in turn), ``memory``, ``loop`` (from threads to asyncio)
 ``store``       what is kept in Redis: ``keys`` (all of them), ``projects``, ``prompts``, ``annotations``, ``jobs``,
                 ``workers``, ``health``, ``llm_memory``, ``limits`` (an LLM's, for all processes), ``answers`` (so that
                 the same is not asked twice)
@@ -35,6 +35,7 @@ In reading order, which is also the order of one ticket's way:
 ``web``         HTTP: ``protocol`` (Label Studio's endpoints), ``api`` (ours), ``auth``, ``ready``,
                 ``path`` (under a path of its own)
 ``files``       a file of tickets to Label Studio's import format: ``read``, ``reviews``, ``label``, ``command``
+``running``     the backend that runs, asked from a shell
 ``doctor``      what is wrong, and its cure: ``findings``, ``examination`` (the order of the checks), one module a piece
 ``cli``         the shell, with ``cli_runs`` and ``shell``; apart from it ``health``, for health checks
 """

@@ -1,6 +1,6 @@
 """What is at an address: an HTTP answer, or why there is none, told apart as the cures for it differ.
 
-A look is one short GET that follows no redirect and raises nothing: trouble is what it is after. httpx, which Label
+A look is one short request that follows no redirect and raises nothing: trouble is what it is after. httpx, which Label
 Studio's SDK brings, is imported at the first look. The texts about it are ``doctor.cures``.
 """
 
@@ -69,14 +69,15 @@ def look(
     *,
     headers: Mapping[str, str] | None = None,
     auth: tuple[str, str] | None = None,
+    body: Mapping[str, Any] | None = None,
     timeout_s: float = LOOK_TIMEOUT_S,
 ) -> Answer | Trouble:
-    """What a GET finds at ``url``."""
+    """What a GET finds at ``url``, or a POST with ``body`` as JSON."""
     import httpx
 
     try:
         with httpx.Client(verify=_trusted(), timeout=timeout_s, headers=headers, auth=auth) as client:
-            reply = client.get(url)
+            reply = client.get(url) if body is None else client.post(url, json=body)
     except httpx.TimeoutException:
         return Trouble.SILENT
     except (httpx.HTTPError, httpx.InvalidURL) as error:

@@ -3,7 +3,8 @@
 import json
 import os
 import sys
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from prelabel.cli_runs import COMMANDS as RUN_COMMANDS
 from prelabel.config import check_per_project
 from prelabel.doctor.command import doctor
 from prelabel.files.command import file_command
+from prelabel.running import difference, running_backend
 from prelabel.shell import json_option, project_option, told
 from prelabel.store.keys import ProjectRef
+from prelabel.studio.rows import StudioProject
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -82,6 +85,7 @@ def connect(project_id: int, url: str, assignments: tuple[str, ...], as_json: bo
     ref = work.projects.resolve(ProjectRef(found.id, found.created_unix))
     work.projects.set_settings(ref, overrides)
     connection = connect_project(work, ref, url or work.settings.address)
+    connection = replace(connection, warnings=(*connection.warnings, *_not_the_backends(work, found)))
     if as_json:
         click.echo(json.dumps(asdict(connection)))
         return
@@ -189,6 +193,14 @@ def _tell_promoted(work: Services, ref: ProjectRef, version: int, generation: in
 def _known(work: Services, project_id: int) -> ProjectRef:
     """The project as this backend knows it."""
     return work.projects.resolve(ProjectRef(project_id))
+
+
+def _not_the_backends(work: Services, found: StudioProject) -> Iterator[str]:
+    """A warning if a backend runs that has another version of the project, which it will put in place of ours."""
+    backend = running_backend(work.settings)
+    ours = work.service.open(ProjectRef(found.id, found.created_unix), found.label_config).version
+    if backend and (theirs := backend.version_of(found)) and theirs != ours:
+        yield ": ".join(difference(found.id, ours, theirs))
 
 
 def _assignment(text: str) -> tuple[str, Any]:

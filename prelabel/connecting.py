@@ -20,6 +20,7 @@ class Connecting:
 
     def __init__(self, settings: Settings, service: Service, jobs: Jobs) -> None:
         self._address = settings.address if settings.prelabel_url else ""
+        self._path = settings.path
         self._can_connect = bool(settings.label_studio_url and settings.label_studio_api_key)
         self._service = service
         self._jobs = jobs
@@ -27,8 +28,9 @@ class Connecting:
     def notice(self, ref: ProjectRef, label_config: str, *, called_at: str) -> None:
         """A project has called us; never raises for want of Redis, never waits for Label Studio.
 
-        :param called_at: our address as the request has it. Behind a reverse proxy that is often not the one that Label
-            Studio knows; ``PRELABEL_URL`` is, so both are looked for.
+        :param called_at: our address as the request has it, with the path of ``PRELABEL_URL`` if that has one. Behind a
+            reverse proxy that is often not the one that Label Studio knows, which ``PRELABEL_URL`` is; and a row that
+            was added by hand may be without the path, since we answer there, too. So all of them are looked for.
         """
         if not self._can_connect:
             return
@@ -43,4 +45,6 @@ class Connecting:
 
     def _addresses(self, called_at: str) -> list[str]:
         """Where Label Studio may know us, the surest first."""
-        return list(dict.fromkeys(filter(None, (self._address, called_at.rstrip("/")))))
+        called_at = called_at.rstrip("/")
+        without_path = called_at.removesuffix(self._path)
+        return list(dict.fromkeys(filter(None, (self._address, called_at, without_path))))

@@ -214,9 +214,9 @@ def _in_chunks(
 
 
 def _arranged(told: Sequence[Told], together: int) -> list[int] | None:
-    """The order in which similar tickets share a request, and so their examples; None where there are none to share."""
-    has_examples = any(each.examples for each in told)
-    return similar_order([each.ticket.text for each in told], together) if has_examples else None
+    """The order in which similar tickets share a request, and so what is told beside them; None if that is nothing."""
+    has_any = any(each.examples or each.notes for each in told)
+    return similar_order([each.ticket.text for each in told], together) if has_any else None
 
 
 def _read(task: Any, config: LabelConfig, withheld: Collection[int]) -> Ticket | Abstained | Failed | Withheld:

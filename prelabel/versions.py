@@ -15,6 +15,8 @@ from prelabel.store.projects import ProjectState
 from prelabel.studio.label_config import LabelConfig
 
 HASH_LENGTH = 10
+WITHOUT_LLM = "weak-model"
+FORM = re.compile(rf"(?P<model>.*)-p(?P<prompt>\d+)-g(?P<generation>\d+)-[0-9a-f]{{{HASH_LENGTH}}}", re.DOTALL)
 
 
 def model_version(settings: Settings, state: ProjectState, config: LabelConfig) -> str:
@@ -36,6 +38,24 @@ def model_version(settings: Settings, state: ProjectState, config: LabelConfig) 
         state.generation,
     ]
     digest = hashlib.sha256(json.dumps(depends_on).encode()).hexdigest()[:HASH_LENGTH]
-    name = "weak-model" if settings.openai_provider == "local" else settings.openai_model
+    name = WITHOUT_LLM if settings.openai_provider == "local" else settings.openai_model
     model = re.sub(r"[^\w.]+", "-", name).strip("-")
     return f"{model}-p{state.prompt.version if state.prompt else 0}-g{state.generation}-{digest}"
+
+
+def settings_apart(one: str, other: str) -> tuple[str, ...]:
+    """The settings of which at least one differs where one project has these two versions, as far as they tell.
+
+    Prompts and generations are kept in Redis by Label Studio's address, so their numbers tell of another place. Empty
+    if the versions are the same, or one is of a form that is not ours.
+    """
+    ours, theirs = FORM.fullmatch(one), FORM.fullmatch(other)
+    if ours is None or theirs is None or one == other:
+        return ()
+    if ours.group("prompt", "generation") != theirs.group("prompt", "generation"):
+        return ("REDIS_URL", "LABEL_STUDIO_URL")
+    if ours["model"] == theirs["model"]:
+        return ("OPENAI_PROVIDER", "TEMPERATURE", "DEFAULT_PROMPT", "PROMPT_TEMPLATE", "USE_INTERNAL_PROMPT_TEMPLATE")
+    if WITHOUT_LLM in {ours["model"], theirs["model"]}:
+        return ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_PROVIDER")
+    return ("OPENAI_MODEL",)

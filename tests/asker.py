@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from prelabel.bootstrap import build, configure_logging
 from prelabel.config import Settings
 from prelabel.core.types import Failed
-from prelabel.labeling import Project
+from prelabel.project import Project
 from prelabel.store.keys import ProjectRef
 from prelabel.store.projects import ProjectState
 from prelabel.studio.label_config import parse_label_config
@@ -54,6 +54,9 @@ class Asker:
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
         self.log = ""
+
+    def kill(self) -> None:
+        self._process.kill()
 
     def said(self) -> dict[str, int]:
         """What it printed: ``labeled`` and reasons of failures, each with its count; waits for its end."""

@@ -20,7 +20,8 @@ import psutil
 
 from deploy.stack import label_studio as studio
 from deploy.stack import processes
-from deploy.stack.servers import REPOSITORY, answers, is_at_work, pings, redis_binary
+from deploy.stack.redis_program import find_redis
+from deploy.stack.servers import REPOSITORY, answers, is_at_work, pings
 
 __all__ = ["REPOSITORY", "LabelStudio", "Running", "free_port", "gunicorn", "label_studio", "redis_server", "rq_worker"]
 
@@ -55,15 +56,16 @@ class LabelStudio:
 
 
 @contextmanager
-def redis_server(options: Sequence[str] = ("--save", "")) -> Iterator[Running]:
+def redis_server(options: Sequence[str] = ("--save", ""), port: int | None = None) -> Iterator[Running]:
     """An empty Redis.
 
     :param options: of its command line; by default it keeps nothing.
+    :param port: where it listens, for one that comes back.
     """
-    port = free_port()
+    port = port or free_port()
     url = f"redis://127.0.0.1:{port}/0"
     with _home("redis") as home:
-        command = [redis_binary(), "--bind", "127.0.0.1", "--port", str(port), *options, "--dir", str(home)]
+        command = [find_redis().path, "--bind", "127.0.0.1", "--port", str(port), *options, "--dir", str(home)]
         with _running(command, {}, home, url, lambda _: pings(url), within_s=10) as server:
             yield server
 

@@ -64,8 +64,8 @@ class Folder:
         for name in FIRST_PORTS:
             if not _is_free(port := port_of(settings[name])):
                 raise StackError(
-                    f"port {port} is another program's now, which 'lsof -i :{port}' names. Projects in {self.path} are "
-                    f"connected by it, so end that program; or begin anew: rm -r {self.path}"
+                    f"port {port} is another program's now, which 'ss -ltnp' or 'lsof -i :{port}' names. Projects in "
+                    f"{self.path} are connected by it, so end that program; or begin anew: rm -r {self.path}"
                 )
         return settings
 
@@ -128,7 +128,10 @@ def _new_settings() -> dict[str, str]:
 
 def _as_shell(settings: Mapping[str, str]) -> str:
     """Lines that a shell sources; no value has a character that it would read otherwise."""
-    head = "# Made by `make run` for itself; for a shell: . .run/env, then .venv/bin/python -m prelabel ...\n"
+    head = (
+        "# Made by `make run` for itself; for another shell: . .run/env, then .venv/bin/python -m prelabel ...\n"
+        "# Whatever else `make run` was given, such as OPENAI_API_KEY, that shell needs as well.\n"
+    )
     return head + "".join(f"export {name}={value}\n" for name, value in settings.items())
 
 

@@ -21,7 +21,7 @@ from prelabel.errors import PrelabelError
 from prelabel.runs import control
 from prelabel.runs.jobs import connect_project
 from prelabel.store.keys import ProjectRef
-from prelabel.store.runs import ENDED, Run, RunOptions
+from prelabel.store.runs import ENDED, Run, RunExists, RunOptions
 from prelabel.studio.label_config import parse_label_config
 
 EXAMPLES = REPOSITORY / "examples"
@@ -29,6 +29,8 @@ LABELED_AT_MOST = 500
 """Tasks of one pre-labelling: the sample whole, and no surprise where somebody imports thousands, then sets a key."""
 PATIENCE_S = 180
 LOOK_S = 0.3
+RESTING = ENDED | {"paused"}
+"""States in which a run is not waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +97,10 @@ def _make(sample: Sample, studio: Studio, work: Services) -> int:
         project = studio.project_titled(sample.title) or studio.create_project(sample.title, label_config)
         number = int(project["id"])
         if not project.get("task_number"):
-            for tab in TABS:
-                studio.create_tab(number, tab)
             studio.import_tasks(number, tasks)
+        there = studio.tab_titles(number)
+        for tab in (tab for tab in TABS if tab["title"] not in there):
+            studio.create_tab(number, tab)
         client = work.studio()
         found = client.project(number)
         ref = work.projects.resolve(ProjectRef(found.id, found.created_unix))
@@ -117,25 +120,43 @@ def _prelabel(title: str, project: int, model: str, work: Services, require_serv
     """Whether each task has a prediction of ``model`` afterwards."""
     with step(f"predictions for {title!r} by {model}") as taken:
         try:
-            run = control.start(work, RunOptions(project, limit=LABELED_AT_MOST))
-            begun, ended = taken.text, time.monotonic() + PATIENCE_S
-            while run.state not in ENDED and time.monotonic() < ended:
-                time.sleep(LOOK_S)
-                require_servers()
-                run = work.runs.get(run.id)
-                _tell(taken, begun, run)
+            run = _label(project, work, taken, require_servers)
         except PrelabelError as error:
             taken.text += f": {error}"
             return False
     problems = [run.message] if run.message else []
     problems += [f"{error['count']} failed: {error['reason']}" for error in work.runs.errors(run.id)]
-    if run.state not in ENDED:
+    if run.state == "paused":
+        problems.append(f"it is paused: python -m prelabel resume {run.id}")
+    elif run.state not in ENDED:
         problems.append(f"it is not over yet: python -m prelabel status {run.id}")
     for problem in problems:
         remark(problem)
     return run.state == "succeeded" and not problems
 
 
+def _label(project: int, work: Services, taken: Step, require_servers: Callable[[], None]) -> Run:
+    """A run of ours as it stands in the end, or when patience is.
+
+    One that is going already, since an earlier start was interrupted in it, is waited for: a worker takes it up by
+    itself. What it leaves is then labelled, for it may have been another model's.
+    """
+    begun, ends = taken.text, time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            run, is_ours = control.start(work, RunOptions(project, limit=LABELED_AT_MOST)), True
+        except RunExists as error:
+            run, is_ours = work.runs.get(error.run_id), False
+        while run.state not in RESTING and time.monotonic() < ends:
+            time.sleep(LOOK_S)
+            require_servers()
+            run = work.runs.get(run.id)
+            _tell(taken, begun, run)
+        if is_ours or run.state not in ENDED:
+            return run
+
+
 def _tell(taken: Step, begun: str, run: Run) -> None:
     counts = [f"{count} {name}" for name in ("labeled", "abstained", "failed") if (count := run.counts[name])]
-    taken.text = f"{begun}: {', '.join(counts)}" if counts else begun
+    if counts:
+        taken.text = f"{begun}: {', '.join(counts)}"

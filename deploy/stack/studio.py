@@ -67,6 +67,10 @@ class Studio:
     def create_project(self, title: str, label_config: str) -> Json:
         return dict(self._call("POST", "/api/projects", json={"title": title, "label_config": label_config}))
 
+    def tab_titles(self, project: int) -> set[str]:
+        """Of the Data Manager's tabs that are there already."""
+        return {tab["data"].get("title", "") for tab in self._call("GET", "/api/dm/views", params={"project": project})}
+
     def create_tab(self, project: int, tab: Json) -> None:
         """A tab of the Data Manager; a project that has one gets no other by default."""
         hidden = {"explore": HIDDEN, "labeling": [*HIDDEN, "tasks:id", "tasks:total_annotations", "tasks:data.channel"]}

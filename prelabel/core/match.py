@@ -14,7 +14,7 @@ def match_label(written: str, question: Choices) -> Label | None:
     """The one label that ``written`` names, or None if it names none or cannot be told from another."""
     written = written.strip()
     ids, exact, folded = _names(question)
-    return ids.get(written) or exact.get(written) or folded.get(fold(written))
+    return ids.get(unicodedata.normalize("NFKC", written)) or exact.get(written) or folded.get(fold(written))
 
 
 def fold(text: str) -> str:

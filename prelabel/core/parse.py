@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Any
 
 from prelabel.core.match import match_label
+from prelabel.core.mend import mended
 from prelabel.core.schema import COMMENT, CONFIDENCE, answer_keys, no_label_id
 from prelabel.core.types import Abstained, Choices, Labeled
 
@@ -35,7 +36,7 @@ def parse_reply(reply: str, questions: Sequence[Choices], count: int) -> dict[in
     answers: dict[int, Answer] = {}
     seen: set[int] = set()
     doubled: set[int] = set()
-    items = _read_items(reply, count)
+    items = _read_items(reply, count) or _read_items(mended(reply[:LONGEST_REPLY]), count)
     if any(_number(item.get("id")) == 0 for item in items):
         return {}  # it counts from 0: what it says of 1 may be meant for 2
     for item in items:
@@ -66,11 +67,14 @@ def read_answer(item: Mapping[str, Any], questions: Sequence[Choices]) -> Answer
 
 
 def read_confidence(value: object) -> float:
-    """A stated confidence as a finite number from 0 to 1, whatever was written."""
+    """A stated confidence as a finite number from 0 to 1, whatever was written; from 2 on it is meant in percent."""
+    text = str(value).strip().replace(",", ".")
     try:
-        number = float(str(value))
+        number = float(text.removesuffix("%"))
     except ValueError:
         return UNSTATED_CONFIDENCE
+    if text.endswith("%") or 2 <= number <= 100:
+        number /= 100
     return min(1.0, max(0.0, number)) if math.isfinite(number) else UNSTATED_CONFIDENCE
 
 

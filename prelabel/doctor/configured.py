@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from prelabel.address import is_loopback, without_login
 from prelabel.config import Settings
-from prelabel.doctor.findings import Finding, failed, ok, warning
+from prelabel.doctor.findings import Finding, are, failed, ok, warning
 from prelabel.errors import SettingsError
 from prelabel.guidance.notes import Guidance
 
@@ -36,7 +36,7 @@ class Read:
     def why_not(self, piece: str) -> str:
         """Why a piece cannot be checked, empty if it can."""
         names = sorted(name for name in self.left_out if name.startswith(PIECES[piece]))
-        return f"{', '.join(names)} is wrong" if names else ""
+        return f"{are(names)} wrong" if names else ""
 
 
 def check_settings(given: Mapping[str, str]) -> Generator[Finding, None, Read | None]:

@@ -26,6 +26,8 @@ class Case:
 
     found: StudioProject
     project: Project
+    version: str
+    """The model version that is meant: the backend's own, where it tells."""
     settings: Settings
     in_container: bool
     no_backend: str
@@ -35,7 +37,7 @@ class Case:
     def wanted(self) -> Wanted:
         """How it should stand there, by the address that it was connected by."""
         url = self.project.state.backend_url or self.settings.address
-        return Wanted.by_settings(url, self.project.version, self.settings)
+        return Wanted.by_settings(url, self.version, self.settings)
 
     @property
     def connect_here(self) -> str:
@@ -101,7 +103,7 @@ def _how_to_reach(case: Case, url: str) -> str:
 
 
 def _check_version(case: Case) -> Finding:
-    shown, ours = case.found.model_version, case.project.version
+    shown, ours = case.found.model_version, case.version
     if shown == ours:
         return ok(case.check("version"), ours)
     return failed(

@@ -5,12 +5,13 @@ since a server that is silent takes its seconds.
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from typing import TypeVar
 
 from prelabel.bootstrap import Services, build
 from prelabel.doctor.backend import check_backend
 from prelabel.doctor.configured import Read, check_listening, check_settings
-from prelabel.doctor.findings import Checking, Finding, skipped, warning
+from prelabel.doctor.findings import Finding, skipped, warning
 from prelabel.doctor.llm import check_llm
 from prelabel.doctor.projects import Ward, check_project
 from prelabel.doctor.stored import check_redis, check_workers
@@ -20,6 +21,7 @@ from prelabel.studio.client import StudioClient
 
 PROJECTS_S = 25.0
 """After this long no further project is begun, so that the whole stays under a minute."""
+R = TypeVar("R")
 ALL = ("redis", "workers", "llm", "label studio", "backend", "projects")
 
 
@@ -55,16 +57,16 @@ def _examine(work: Services, read: Read, project: int | None, *, in_container: b
     else:
         client = yield from check_studio(work, in_container=in_container)
     others_are_well = not no_redis and not isinstance(client, str)
-    backend = check_backend(work, in_container=in_container, others_are_well=others_are_well)
-    no_backend = yield from _unless(read.why_not("backend"), "backend", backend)
+    checking = check_backend(work, in_container=in_container, others_are_well=others_are_well)
+    backend = yield from _unless(read.why_not("backend"), "backend", checking)
     because = no_redis or (client if isinstance(client, str) else "") or read.why_not("projects")
     if because or isinstance(client, str):
         yield skipped("projects", because)
     else:
-        yield from _check_projects(Ward(work, client, in_container, no_backend), project)
+        yield from _check_projects(Ward(work, client, in_container, backend), project)
 
 
-def _unless(why_not: str, check: str, checking: Checking) -> Checking:
+def _unless(why_not: str, check: str, checking: Generator[Finding, None, R]) -> Generator[Finding, None, R | str]:
     if why_not:
         checking.close()
         yield skipped(check, why_not)

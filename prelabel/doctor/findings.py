@@ -42,6 +42,12 @@ def skipped(check: str, because: str) -> Finding:
     return Finding(check, "skipped", because)
 
 
+def are(names: Sequence[str]) -> str:
+    """``PORT is``, ``HOST and PORT are``, ``HOST, PORT and REDIS_URL are``."""
+    *others, last = names
+    return f"{', '.join(others)} and {last} are" if others else f"{last} is"
+
+
 def summary(findings: Sequence[Finding]) -> str:
     """``12 checks: 10 ok, 1 warning, 1 failed``."""
     states: list[str] = [finding.state for finding in findings]

@@ -3,20 +3,22 @@
 How it stands there is ``connection``'s to judge. Nothing is written, neither there nor in Redis.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 from prelabel.bootstrap import Services
 from prelabel.config import Settings
 from prelabel.doctor.connection import Case, check_connection
 from prelabel.doctor.cures import CONNECT
-from prelabel.doctor.findings import Finding, failed, ok
+from prelabel.doctor.findings import Finding, failed, ok, warning
 from prelabel.doctor.llm import check_llm
 from prelabel.errors import LabelConfigError, SettingsError, StudioError
 from prelabel.guidance.notes import Guidance
 from prelabel.project import Project
+from prelabel.running import RunningBackend, difference
 from prelabel.store.keys import ProjectRef
 from prelabel.studio.client import StudioClient
+from prelabel.studio.rows import StudioProject
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +28,8 @@ class Ward:
     work: Services
     client: StudioClient
     in_container: bool
-    no_backend: str
-    """Why the backend does not answer; empty if it does."""
+    backend: RunningBackend | str
+    """Or why there is none to be asked."""
 
 
 def check_project(ward: Ward, ref: ProjectRef) -> Iterator[Finding]:
@@ -54,7 +56,9 @@ def check_project(ward: Ward, ref: ProjectRef) -> Iterator[Finding]:
     else:
         yield ok(f"{name} label config", f"{found.title!r}: {_questions(project)}")
         yield from _check_own_llm(ward, name, project)
-        case = Case(found, project, ward.work.settings, ward.in_container, ward.no_backend)
+        version = yield from _check_shell(ward, name, found, project)
+        no_backend = ward.backend if isinstance(ward.backend, str) else ""
+        case = Case(found, project, version, ward.work.settings, ward.in_container, no_backend)
         try:
             yield from check_connection(case, ward.client)
         except StudioError as error:
@@ -72,6 +76,20 @@ def _check_own_llm(ward: Ward, name: str, project: Project) -> Iterator[Finding]
     """A project that names another LLM than the environment has it tried, too."""
     if _llm(project.settings) != _llm(ward.work.settings):
         yield from check_llm(project.settings, f"{name} llm", in_container=ward.in_container)
+
+
+def _check_shell(ward: Ward, name: str, found: StudioProject, project: Project) -> Generator[Finding, None, str]:
+    """Whether this shell's settings are the backend's, as far as the project's version tells.
+
+    :returns: the version to judge by: the backend's where it can be asked. A project that is not connected is not asked
+        about, since the backend would take it up.
+    """
+    if isinstance(ward.backend, str) or not project.state.backend_url:
+        return project.version
+    theirs = ward.backend.version_of(found)
+    if theirs and theirs != project.version:
+        yield warning(f"{name} settings", *difference(found.id, project.version, theirs))
+    return theirs or project.version
 
 
 def _llm(settings: Settings) -> tuple[object, ...]:

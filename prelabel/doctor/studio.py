@@ -10,7 +10,7 @@ from collections.abc import Generator
 from prelabel.address import Answer, Trouble, look, without_login
 from prelabel.bootstrap import Services
 from prelabel.doctor.cures import Place, unreachable
-from prelabel.doctor.findings import Checking, Finding, failed, ok, warning
+from prelabel.doctor.findings import Checking, Finding, are, failed, ok, warning
 from prelabel.errors import StudioError
 from prelabel.studio.client import StudioClient
 from prelabel.studio.refusals import BEHIND_A_PROXY, CREATE_ONE, NOT_LABEL_STUDIO
@@ -28,10 +28,14 @@ def check_studio(work: Services, *, in_container: bool) -> Generator[Finding, No
     settings = work.settings
     if not settings.label_studio_url or settings.label_studio_api_key is None:
         names = {"LABEL_STUDIO_URL": settings.label_studio_url, "LABEL_STUDIO_API_KEY": settings.label_studio_api_key}
-        missing = " and ".join(name for name, value in names.items() if not value)
-        told = f"{missing} {'are' if ' and ' in missing else 'is'} not set: projects cannot be connected, runs not made"
-        yield failed(CHECK, told, f"set {missing}; for a key {CREATE_ONE}")
-        return f"{missing} is not set"
+        missing = [name for name, value in names.items() if not value]
+        why_not = f"{are(missing)} not set"
+        yield failed(
+            CHECK,
+            f"{why_not}: projects cannot be connected, runs not made",
+            f"set {' and '.join(missing)}; for a key {CREATE_ONE}",
+        )
+        return why_not
     if why_not := (yield from _check_address(settings.label_studio_url, in_container=in_container)):
         return why_not
     client = work.studio(ANSWER_S)

@@ -45,9 +45,10 @@ class OwnBudget:
     def __init__(self, rates: Rates, clock: Callable[[], float] = time.monotonic) -> None:
         self.share = 1
         """The budget is for so many processes, of which this is one."""
+        self.learned = Rates()
+        """What the server has said; 0 where nothing is known."""
         self._settings = rates
         self._clock = clock
-        self._learned = Rates()
         self._confirmed_at = {"requests": float("-inf"), "tokens": float("-inf")}
         self._due = {"requests": float("-inf"), "tokens": float("-inf")}
         self._paused_until = float("-inf")
@@ -66,7 +67,7 @@ class OwnBudget:
     async def note(self, noted: Noted) -> None:
         now = self._clock()
         self._has_heard = True
-        self._learned = Rates(**{kind: self._tighter(kind, noted.learned, now) for kind in self._due})
+        self.learned = Rates(**{kind: self._tighter(kind, noted.learned, now) for kind in self._due})
         for kind, used in (("requests", noted.requests), ("tokens", noted.tokens)):
             if rate := self._a_second()[kind]:
                 self._due[kind] += used / rate
@@ -79,11 +80,11 @@ class OwnBudget:
         """Nothing is open."""
 
     def _a_second(self) -> dict[str, float]:
-        rates = self._settings.over(self._learned) / self.share
+        rates = self._settings.over(self.learned) / self.share
         return {"requests": rates.requests * USED_SHARE / MINUTE_S, "tokens": rates.tokens * USED_SHARE / MINUTE_S}
 
     def _tighter(self, kind: str, heard: Rates, now: float) -> float:
-        known, new = getattr(self._learned, kind), getattr(heard, kind)
+        known, new = getattr(self.learned, kind), getattr(heard, kind)
         if not new or (known and new > known and now - self._confirmed_at[kind] <= CONFIRMED_S):
             return float(known)
         self._confirmed_at[kind] = now
@@ -112,16 +113,19 @@ class SharedBudget:
                 )
             self._is_away = True
             return await self._own.take(tokens, patience_s)
-        self._is_away = False
         self._own.share = turn.processes
+        if self._is_away:
+            self._is_away = False
+            await self.note(Noted(learned=self._own.learned))  # it may have come back empty
         return turn
 
     async def note(self, noted: Noted) -> None:
-        await self._own.note(noted)
         try:
             await self._shared.note(noted)
-        except StoreUnavailable:
-            return  # ``take`` tells of it
+        except StoreUnavailable:  # ``take`` tells of it
+            await self._own.note(noted)
+        else:  # what was used was taken there
+            await self._own.note(Noted(learned=noted.learned, pause_s=noted.pause_s))
 
     async def pause(self, seconds: float) -> None:
         await self._own.pause(seconds)

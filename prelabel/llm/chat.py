@@ -31,6 +31,8 @@ from prelabel.llm.replies import read_completion
 log = logging.getLogger(__name__)
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 20.0
+LONGEST_ASKED_S = 600.0
+"""A server that asks to be left alone for longer is tried again after this."""
 USUAL_REPLY_TOKENS = 200
 """What a reply is reckoned at before it is there, where the request sets no limit."""
 _LOGGED_EVERY_S = 10.0
@@ -116,7 +118,8 @@ class ChatClient:
                 if tries > self._settings.llm_max_retries:
                     raise
                 most = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**tries)
-                pause_s = max(error.retry_after_s, random.uniform(0, most))  # noqa: S311  a pause is no secret
+                asked_s = min(error.retry_after_s, LONGEST_ASKED_S)
+                pause_s = max(asked_s, random.uniform(0, most))  # noqa: S311  a pause is no secret
                 _tell(f"{error}; trying again, now in {pause_s:.1f} s")
                 await asyncio.sleep(pause_s)
 
@@ -139,10 +142,20 @@ class ChatClient:
                         await learned.refused(feature, by, by.without(feature, refusal.words))
                         _tell(f"the LLM's server refuses {feature}; it is left out from now on")
                         continue
-                    suspects = learned.suspects(by, features)[tries:] if refusal.is_unexplained else []
-                    if suspects and (reply := await self._without(*suspects[0], request, by, wants)):
-                        return reply
+                    for suspect in self._suspects(refusal, by, features, tries):
+                        if reply := await self._without(*suspect, request, by, wants):
+                            return reply
                     raise refusal.as_error(self._target.model) from refused
+
+    def _suspects(
+        self, refusal: Refusal, by: Capabilities, features: frozenset[str], tries: int
+    ) -> list[tuple[str, Capabilities]]:
+        """What may be to blame: of a 500, which may pass by itself, one at each try; else all, for there is no other.
+
+        An empty list for a refusal that says what is the matter.
+        """
+        found = self._learned.suspects(by, features) if refusal.is_unexplained else []
+        return found[tries : tries + 1] if refusal.status == 500 else found
 
     async def _without(
         self, feature: str, spared: Capabilities, request: ChatRequest, by: Capabilities, wants: dict[str, bool]

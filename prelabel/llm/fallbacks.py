@@ -29,19 +29,26 @@ class Cooldowns:
         self._memory = memory
         self._until: dict[str, float] = {}
         self._looked_at: dict[str, float] = {}
+        self._looking = asyncio.Lock()
 
     async def is_cooling(self, name: str) -> bool:
-        now = time.monotonic()
-        if self._until.get(name, 0.0) > now:
-            return True
-        if now - self._looked_at.get(name, float("-inf")) < LOOKED_AT_EVERY_S:
-            return False
-        self._looked_at[name] = now
-        return await asyncio.to_thread(self._memory.recall, f"cooldown:{name}") is not None
+        """Whether it failed of late, here or in another process; callers that come together look there once."""
+        async with self._looking:
+            now = time.monotonic()
+            is_old = now - self._looked_at.get(name, float("-inf")) >= LOOKED_AT_EVERY_S
+            if is_old and not self._is_out(name, now):
+                self._looked_at[name] = now
+                if await asyncio.to_thread(self._memory.recall, f"cooldown:{name}") is not None:
+                    self._until[name] = max(self._until.get(name, 0.0), now + LOOKED_AT_EVERY_S)
+            return self._is_out(name, now)
 
     async def begin(self, name: str, for_s: float) -> None:
         self._until[name] = time.monotonic() + for_s
         await asyncio.to_thread(self._memory.remember, f"cooldown:{name}", "1", for_s)
+
+    def _is_out(self, name: str, now: float) -> bool:
+        """Whether it is cooling, by what this process knows."""
+        return self._until.get(name, float("-inf")) > now
 
 
 class Fallbacks:
@@ -57,24 +64,34 @@ class Fallbacks:
     async def complete(self, request: ChatRequest) -> ChatReply:
         """The reply of the first that has one; those that failed of late come last.
 
-        :raises LLMError: none has, for the reason of the first in the settings' order; or a text is refused, which is
-            no model's failure.
+        :raises LLMRefusesContent: a text is refused, which is no model's failure.
+        :raises LLMError: none has: what may be about a text counts before what passes, and that before what stays; of
+            several the first in the settings' order.
         """
         failed: dict[str, LLMError] = {}
         for name in await self._in_turn():
             try:
                 return await self._models[name].complete(request)
-            except (LLMRefusesContent, LLMRefusesForm):
+            except LLMRefusesContent:
                 raise
+            except LLMRefusesForm as error:  # may suit another model, and is no reason to leave this one alone
+                failed[name] = error
             except LLMError as error:
                 failed[name] = error
                 if len(self._models) > 1:
                     refused = isinstance(error, LLMRefusesRequest)
                     await self._cooldowns.begin(name, REFUSED_S if refused else UNAVAILABLE_S)
-        raise next(failed[name] for name in self._models)
+        raise min((failed[name] for name in self._models), key=_gravity)
 
     async def _in_turn(self) -> list[str]:
         if len(self._models) == 1:
             return list(self._models)
         cooling = {name: await self._cooldowns.is_cooling(name) for name in self._models}
         return sorted(self._models, key=lambda name: cooling[name])
+
+
+def _gravity(error: LLMError) -> int:
+    """How final it is: other tickets, or a later time, may fare better where it is small."""
+    if isinstance(error, LLMRefusesForm):
+        return 0
+    return 2 if isinstance(error, LLMRefusesRequest) else 1

@@ -1,22 +1,27 @@
 """Who may ask an LLM's server next: slots in flight, a budget a minute and pauses, in one queue per process and key.
 
 Those who are awaited go first, the others in order of arrival. Only the head of the queue asks the budget for a turn,
-so a process holds one turn at most, and it is given to the most urgent of its callers when it comes.
+so a process holds one turn at most, and it is given to the most urgent of its callers when it comes. What the budget
+must know of answers is passed on by ``notes``.
 """
 
 import asyncio
+import logging
 import random
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
 
-from prelabel.core.rates import LONGEST_PAUSE_S, Noted, Rates
+from prelabel.core.rates import LONGEST_PAUSE_S
 from prelabel.llm.budget import Budget
+from prelabel.llm.chore import Chore
 from prelabel.llm.concurrency import Concurrency
+from prelabel.llm.notes import Notes
 from prelabel.llm.rate_headers import read_limits
+
+log = logging.getLogger(__name__)
 
 PATIENCE_S = {False: 0.25, True: 2.0}
 """How far ahead a turn may be booked; those who are awaited farther, and so before other processes' bulk work."""
@@ -26,8 +31,6 @@ FIRST_AT_ONCE = 4
 """Requests in flight until a server has been heard for the first time: their answers tell how many there may be."""
 FIRST_HEARD_S = 0.5
 """How long that is waited for: slow answers are no reason to be slow."""
-TOLD_AGAIN_S = 10.0
-"""What a server says of its limits is passed on when it changes, and else so often."""
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 1.0, 30.0
 """Where a 429 names no time: from queues that are full for a second to windows of a minute."""
 
@@ -52,14 +55,13 @@ class KeyLimits:
         self._slots = Concurrency(concurrency)
         self._budget = budget
         self._clock = clock
+        self._notes = Notes(budget, clock, self._told, self._failed)
+        self._giving = Chore(self._give_turns, self._failed)
         self._waiting: dict[bool, deque[_Caller]] = {True: deque(), False: deque()}
         self._changed = asyncio.Event()
         self._awaited_came = asyncio.Event()
-        self._background: dict[str, asyncio.Task[None]] = {}
-        self._noted = Noted()
-        self._told: tuple[Rates, float] = (Rates(), float("-inf"))
         self._is_known = False
-        self._first_at = float("inf")
+        self._slow_at = float("inf")
         self._paused_until = float("-inf")
         self._next_pause_s = _FIRST_PAUSE_S
 
@@ -97,37 +99,30 @@ class KeyLimits:
 
     async def close(self) -> None:
         """Hang up; who still waits is cancelled."""
-        for caller in (*self._waiting[True], *self._waiting[False]):
+        for caller in self._callers():
             caller.turn.cancel()
-        for task in self._background.values():
-            task.cancel()
-        await asyncio.gather(*self._background.values(), return_exceptions=True)
+        await self._giving.end()
+        await self._notes.close()
         await self._budget.close()
 
     def settle(self, headers: Mapping[str, str], estimated: int, tokens: int) -> None:
         heard = read_limits(headers)
-        self._is_known = True
-        self._changed.set()
         if heard.pause_s:
             self._pause(heard.pause_s)
-        rates, told_at = self._told
-        news = heard.rates if heard.rates != rates or self._clock() - told_at > TOLD_AGAIN_S else Rates()
-        if news or heard.pause_s or tokens != estimated or told_at < 0:
-            self._told = (heard.rates, self._clock())
-            self._note(Noted(0, tokens - estimated, news, heard.pause_s))
+        self._notes.heard(heard, tokens - estimated)
 
     async def _turn(self, caller: _Caller) -> int:
         self._waiting[caller.is_awaited].append(caller)
         self._changed.set()
         if caller.is_awaited:
             self._awaited_came.set()
-        self._run(self._give_turns)
+        self._giving.wake()
         try:
             return await caller.turn
         except asyncio.CancelledError:
             if caller.turn.done() and not caller.turn.cancelled() and not caller.turn.exception():
                 self._end(caller.turn.result())
-                self._note(Noted(-1, -caller.tokens))
+                self._notes.given_back(caller.tokens)
             raise
 
     def _end(self, number: int) -> None:
@@ -137,9 +132,12 @@ class KeyLimits:
     def _pause(self, seconds: float) -> None:
         self._paused_until = max(self._paused_until, self._clock() + seconds)
 
+    def _callers(self) -> list[_Caller]:
+        return [*self._waiting[True], *self._waiting[False]]
+
     def _head(self) -> _Caller | None:
         """Who goes next; None while nobody may."""
-        has_room = self._is_known or len(self._slots.in_flight) < FIRST_AT_ONCE or self._is_slow()
+        has_room = self._is_known or len(self._slots.in_flight) < FIRST_AT_ONCE or self._clock() >= self._slow_at
         for is_awaited, callers in self._waiting.items():
             while callers and callers[0].turn.done():
                 callers.popleft()  # cancelled
@@ -163,15 +161,18 @@ class KeyLimits:
             else:
                 await self._nap(min(ASKED_AGAIN_S, turn.wait_s - PATIENCE_S[head.is_awaited] + 0.001))
 
-    def _is_slow(self) -> bool:
-        """Whether the first request has been under way for a while, unanswered."""
-        return self._clock() - self._first_at >= FIRST_HEARD_S
+    def _told(self) -> None:
+        """The budget knows what the server says; turns that were taken before would not have kept to it."""
+        self._is_known = True
+        self._changed.set()
 
     async def _change(self) -> None:
-        """Until something may have changed for those who wait."""
-        may_come_of_itself = not self._is_known and not self._is_slow()
+        """Until something may have changed for those who wait, if only that the first answer is slow."""
+        slow_in_s = self._slow_at - self._clock()
+        may_come_of_itself = not self._is_known and 0 < slow_in_s < float("inf")
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), FIRST_HEARD_S if may_come_of_itself else None)
+            async with asyncio.timeout(slow_in_s if may_come_of_itself else None):
+                await self._changed.wait()
 
     async def _grant(self, tokens: int, wait_s: float) -> None:
         """Give the turn that is there in ``wait_s`` seconds to whoever is the head by then."""
@@ -179,46 +180,25 @@ class KeyLimits:
         while (left_s := max(due, self._paused_until) - self._clock()) > 0:  # noqa: ASYNC110  a time that may move
             await asyncio.sleep(left_s)
         if (head := self._head()) is None:
-            self._note(Noted(-1, -tokens))
+            self._notes.given_back(tokens)
             return
         self._waiting[head.is_awaited].popleft()
-        self._first_at = min(self._first_at, self._clock())
+        self._slow_at = min(self._slow_at, self._clock() + FIRST_HEARD_S)
         head.turn.set_result(self._slots.begin(is_awaited=head.is_awaited))
-        if head.tokens != tokens:
-            self._note(Noted(0, head.tokens - tokens))
+        self._notes.cost(head.tokens - tokens)
 
     async def _nap(self, seconds: float) -> None:
         """Until then, or until somebody comes who may book farther ahead."""
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._awaited_came.wait()
-        except TimeoutError:
-            return
 
-    def _note(self, noted: Noted) -> None:
-        self._noted += noted
-        self._run(self._send_notes)
-
-    async def _send_notes(self) -> None:
-        """What comes up while some of it is on its way goes together."""
-        while self._noted != Noted():
-            noted, self._noted = self._noted, Noted()
-            await self._budget.note(noted)
-
-    def _run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Have ``work`` done in the background, if it is not under way."""
-        task = self._background.get(work.__name__)
-        if task is None or task.done():
-            self._background[work.__name__] = task = asyncio.create_task(work())
-            task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        """Nobody waits for what will not come: a bug is raised where a turn is waited for."""
-        error = None if task.cancelled() else task.exception()
-        for callers in self._waiting.values() if error else ():
-            for caller in callers:
-                if error and not caller.turn.done():
-                    caller.turn.set_exception(error)
+    def _failed(self, error: BaseException) -> None:
+        """A bug in the background is raised where turns are waited for, so that nobody waits for what will not come."""
+        log.error("the LLM's limits cannot be kept", exc_info=error)
+        for caller in self._callers():
+            if not caller.turn.done():
+                caller.turn.set_exception(error)
 
 
 class _Permit:

@@ -72,15 +72,20 @@ class Refusal:
     def feature(self, sent: frozenset[str]) -> str:
         """Which of the features that were sent is refused, empty if it is none of them.
 
-        A stated parameter counts before words, and of several in words the first.
+        A stated parameter counts before words, and of several in words the first. vLLM names ``max_tokens`` where the
+        prompt leaves no room for it, which is about the prompt.
         """
-        if self.status not in _NAMES_A_FEATURE or self.code in _CONTENT_CODES:
+        if self.status not in _NAMES_A_FEATURE or self._is_about_content:
             return ""
         for text in filter(None, (self.param.lower(), self.words)):
             named = {name: match.start() for name in sent if (match := _FEATURES[name].search(text))}
             if named:
                 return min(named, key=lambda name: named[name])
         return ""
+
+    @property
+    def _is_about_content(self) -> bool:
+        return self.code.lower() in _CONTENT_CODES or bool(_CONTENT_WORDS.search(self.words))
 
     @property
     def is_unexplained(self) -> bool:
@@ -103,7 +108,7 @@ class Refusal:
             return LLMBusy(told, retry_after_s=retry_after_s(self.headers))
         if self.status in _PASSING or self.status >= 500:
             return LLMUnavailable(told, retry_after_s=retry_after_s(self.headers))
-        if self.status == 413 or code in _CONTENT_CODES or _CONTENT_WORDS.search(self.words):
+        if self.status == 413 or self._is_about_content:
             return LLMRefusesContent(told)
         if code in _MODEL_CODES or _MODEL_WORDS.search(self.words):
             return LLMRefusesRequest(f"{told}: check OPENAI_MODEL={model} and OPENAI_BASE_URL")

@@ -1,7 +1,8 @@
 """Serving under a path, such as ``/prelabel`` of ``PRELABEL_URL=https://tools.example.com/prelabel``.
 
 Some reverse proxies take the path off before they pass a request on, others leave it there; both are answered, and
-either way addresses that the application makes of itself carry the path. No header that a proxy adds is believed.
+either way addresses that the application makes of itself carry the path: from here a proxy that takes it off cannot be
+told from somebody who never had it, so ``connecting`` looks for either. No header that a proxy adds is believed.
 """
 
 from collections.abc import Iterable

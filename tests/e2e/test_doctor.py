@@ -10,6 +10,7 @@ import pytest
 
 from tests.e2e.backend import Backend
 from tests.e2e.studio_api import StudioApi
+from tests.e2e.waiting import until
 from tests.servers import REPOSITORY, LabelStudio
 
 pytestmark = pytest.mark.usefixtures("llm")  # which answers again as usual, whatever tests before ordered
@@ -121,3 +122,18 @@ def test_the_kind_of_a_token_is_named(
 
     assert "legacy token authentication has been disabled" in legacy["token"]["message"]
     assert "token" not in personal
+
+
+def test_a_shell_with_other_settings_is_warned_and_what_it_connects_the_backend_puts_right(
+    backend: Backend, project: int
+) -> None:
+    def named() -> set[str]:
+        return set(doctor(backend, project, OPENAI_MODEL="gpt-4o")[1])
+
+    until(lambda: named() == {f"project {project} settings"})  # once /ready has forgotten what other tests had broken
+    connection = json.loads(backend.run("connect", "--project", str(project), "--json", OPENAI_MODEL="gpt-4o"))
+
+    (warning,) = connection["warnings"]
+    assert "this shell's settings are not the backend's" in warning
+    assert "set OPENAI_MODEL here as the backend has it" in warning
+    until(lambda: doctor(backend, project) == (0, {}))

@@ -102,7 +102,7 @@ class Seen:
             seconds,
             {socket.laddr.ip for socket in sockets if socket.status == psutil.CONN_LISTEN},
             {title: _counts(studio, project) for title, project in found.items()},
-            {title: studio.predictions(project["id"]) for title, project in found.items()},
+            {title: _predictions(studio, project["id"]) for title, project in found.items()},
         )
         studio.close()
         return seen
@@ -112,6 +112,12 @@ def _counts(studio: StudioApi, project: Mapping[str, Any]) -> list[int]:
     own = {"params": {"project": project["id"]}}
     rows = [studio.call("GET", path, **own) for path in ("/api/ml", "/api/webhooks/", "/api/dm/views")]
     return [project["task_number"], project["total_annotations_number"], *map(len, rows)]
+
+
+def _predictions(studio: StudioApi, project: int) -> list[dict[str, Any]]:
+    """Without how long ago that was, as Label Studio words it."""
+    found = studio.predictions(project)
+    return [{name: value for name, value in each.items() if name != "created_ago"} for each in found]
 
 
 @pytest.fixture(scope="module")
@@ -160,6 +166,20 @@ def test_the_second_start_is_quick_has_its_data_and_makes_nothing_twice(first: S
 
     assert again == first
     assert newcomer.processes() == []
+
+
+def test_a_sample_that_was_interrupted_while_it_was_made_is_completed(first: Seen, newcomer: Newcomer) -> None:
+    """After the tasks had been imported, before the tabs were there."""
+    with newcomer.make_run(AGAIN_WITHIN_S):
+        studio = StudioApi(newcomer.settings()["LABEL_STUDIO_URL"], newcomer.settings()["LABEL_STUDIO_USER_TOKEN"])
+        for tab in studio.call("GET", "/api/dm/views"):
+            if tab["data"]["title"] == "All":
+                studio.call("DELETE", f"/api/dm/views/{tab['id']}")
+        studio.close()
+    (newcomer.clone / ".run" / "sample.json").unlink()
+
+    with newcomer.make_run(AGAIN_WITHIN_S):
+        assert Seen.of(newcomer, 0).projects == first.projects
 
 
 @pytest.mark.usefixtures("first")

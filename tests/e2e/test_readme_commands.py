@@ -106,7 +106,10 @@ def reader(tmp_path: Path, redis: Running, label_studio: LabelStudio, llm: FakeL
     clone, home, port = tmp_path / "prelabel", tmp_path / "home", free_port()
     home.mkdir()
     subprocess.run(["git", "clone", "--quiet", f"file://{REPOSITORY}", str(clone)], check=True)
+    (home / "terms.yaml").write_text("parcel: what the courier brings\n")
+    (home / "guidelines").mkdir()
     filled_in = {
+        "/srv/": f"{home}/",
         "python3 -m venv": f"{sys.executable} -m venv",
         "OPENAI_API_KEY=...": f"OPENAI_API_KEY={llm.api_key} OPENAI_BASE_URL={llm.url}",
         "redis://localhost:6379/0": redis.url,

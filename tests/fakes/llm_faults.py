@@ -121,7 +121,7 @@ QUOTA = Fault(
 UNAUTHORIZED = Fault(401)
 FORBIDDEN = Fault(403)
 UNKNOWN_MODEL = Fault(404)
-FATAL: tuple[Reply, ...] = (QUOTA, UNAUTHORIZED, FORBIDDEN, UNKNOWN_MODEL)
+FATAL: dict[str, Reply] = {"quota": QUOTA, "401": UNAUTHORIZED, "403": FORBIDDEN, "unknown model": UNKNOWN_MODEL}
 """No further request would fare better."""
 
 REPLIES: dict[str, Reply] = {
@@ -159,7 +159,7 @@ PASSING = REPLIES | TRANSPORT
 class FaultMix:
     """A share of the requests gets one of ``kinds`` each, drawn at random but the same for the same ``seed``.
 
-    :param kinds: names in ``PASSING``; all of them by default.
+    :param kinds: names in ``PASSING``, all of them by default, or in ``FATAL``.
     """
 
     def __init__(self, share: float, kinds: Sequence[str] = tuple(PASSING), seed: int = 0) -> None:
@@ -175,4 +175,4 @@ class FaultMix:
             return None
         kind = self._random.choice(self.kinds)
         self.drawn[kind] += 1
-        return PASSING[kind]
+        return (PASSING | FATAL)[kind]

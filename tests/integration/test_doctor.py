@@ -547,6 +547,50 @@ def test_what_works_but_will_not_for_long_is_a_warning(
     assert cure in named[0].cure
 
 
+@pytest.mark.parametrize(
+    ("env", "named"),
+    [
+        ({"OPENAI_MODEL": "gpt-4o"}, "OPENAI_MODEL"),
+        ({"TEMPERATURE": "0.5"}, "TEMPERATURE"),
+        ({"DEFAULT_PROMPT": "Be strict."}, "DEFAULT_PROMPT"),
+        ({"OPENAI_API_KEY": "", "OPENAI_BASE_URL": ""}, "OPENAI_API_KEY"),
+    ],
+)
+def test_a_shell_with_other_settings_than_the_backend_is_told_so_and_nothing_is_called_wrong(
+    setup: Setup, env: dict[str, str], named: str
+) -> None:
+    setup.set(**env)
+
+    findings = setup.examine()
+
+    (told,) = (finding for finding in findings if finding.state != "ok")
+    assert (told.check, told.state) == ("project 7 settings", "warning")
+    assert told.message.startswith("this shell's settings are not the backend's: project 7 is")
+    assert f"{setup.version!r} by the backend" in told.message
+    assert named in told.cure
+
+
+def test_what_is_wrong_by_the_backends_version_is_so_from_a_shell_with_other_settings(setup: Setup) -> None:
+    setup.set(OPENAI_MODEL="gpt-4o")
+    setup.studio.projects[7]["model_version"] = "v3"
+
+    findings = setup.examine()
+
+    (version,) = (finding for finding in findings if finding.state == "failed")
+    assert version.check == "project 7 version"
+    assert version.message == f"the project shows scores of 'v3', predictions are of {setup.version!r}"
+
+
+def test_a_backend_that_is_asked_for_its_version_is_given_nothing_to_do(setup: Setup) -> None:
+    queue: Any = Queue(setup.work.jobs.name, connection=setup.redis, serializer=JSONSerializer)
+
+    setup.examine()
+    setup.set(OPENAI_MODEL="gpt-4o")
+    setup.examine()
+
+    assert queue.jobs == []
+
+
 def test_quotes_that_a_file_left_around_a_value_are_named(setup: Setup) -> None:
     setup.set(OPENAI_API_KEY='"test-key"', LABEL_STUDIO_API_KEY=f"'{setup.studio.legacy_token}'")
 
@@ -582,6 +626,17 @@ def test_what_hangs_on_a_wrong_setting_is_skipped_and_the_rest_is_not(setup: Set
         "projects": "REDIS_URL is wrong",
     }
     assert by_state(findings, "ok") == {"llm", "label studio", "token"}
+
+
+def test_what_is_skipped_says_why_in_the_same_words(setup: Setup) -> None:
+    setup.set(LABEL_STUDIO_URL="", LABEL_STUDIO_API_KEY="", OPENAI_BASE_URL="nowhere", TEMPERATURE="hot")
+
+    skipped = {finding.check: finding.message for finding in setup.examine() if finding.state == "skipped"}
+
+    assert skipped == {
+        "llm": "OPENAI_BASE_URL and TEMPERATURE are wrong",
+        "projects": "LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY are not set",
+    }
 
 
 def test_where_everything_is_dead_each_piece_is_named_once(setup: Setup) -> None:

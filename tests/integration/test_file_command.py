@@ -18,6 +18,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from prelabel.files.command import file_command
+from tests.fakes.llm_faults import FaultMix
 from tests.fakes.llm_policy import Verdict
 from tests.fakes.llm_replies import Fault
 from tests.fakes.llm_server import FakeLLM
@@ -283,6 +284,28 @@ def test_a_wrong_key_stops_it_at_once_with_the_reason(shell: Shell, llm: FakeLLM
     assert error["reason"].endswith("check OPENAI_API_KEY and what it may use")
     assert (error["count"], error["lines"]) == (500, list(range(2, 12)))
     assert len(llm.complaints) <= 20
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("quota", "answered 429 (insufficient_quota): the account's quota or balance is used up"),
+        ("401", "answered 401 (invalid_api_key): check OPENAI_API_KEY and what it may use"),
+        ("403", "answered 403 (invalid_request_error): check OPENAI_API_KEY and what it may use"),
+        ("unknown model", "answered 404 (model_not_found): check OPENAI_MODEL=gpt-4o-mini and OPENAI_BASE_URL"),
+    ],
+)
+def test_it_stops_with_the_reason_when_no_model_is_left(shell: Shell, llm: FakeLLM, kind: str, reason: str) -> None:
+    shell.write("tickets.csv", table(500))
+    llm.faults = FaultMix(1.0, [kind])
+
+    result = shell.run("tickets.csv", "--json", OPENAI_FALLBACK_MODELS="gpt-4o")
+
+    assert result.exit_code == 1
+    [error] = json.loads(result.stdout)["errors"]
+    assert error["reason"] == f"the LLM's server {reason}"
+    assert {asked.model for asked in llm.history} == {"gpt-4o-mini", "gpt-4o"}
+    assert len(llm.history) <= 40
 
 
 def test_an_llm_that_answers_nothing_of_a_chunk_is_not_waited_for_again(shell: Shell, llm: FakeLLM) -> None:

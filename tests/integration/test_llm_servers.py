@@ -138,6 +138,16 @@ def test_a_server_that_500s_on_every_response_format_is_asked_without(llm: FakeL
     assert (labels(reply)["intent"], llm.history[-1].body.get("response_format")) == (("refund",), None)
 
 
+@pytest.mark.parametrize("name", ["logprobs", "max_tokens", "temperature"])
+def test_a_400_that_names_nothing_is_found_out_within_one_request(llm: FakeLLM, ask: Ask, name: str) -> None:
+    llm.mood = Mood(refuses=(name,), refuse=lambda name, value: Fault(400, body=" "))
+
+    [reply] = ask("refund", max_tokens=500, logprobs=True)
+    ask("refund", max_tokens=500, logprobs=True)
+
+    assert (labels(reply)["intent"], len(llm.history), name in llm.history[-1].body) == (("refund",), 2, False)
+
+
 def test_a_500_of_a_server_known_to_obey_teaches_nothing(llm: FakeLLM, ask: Ask) -> None:
     ask("refund")
     llm.enqueue(Fault(500))
@@ -301,6 +311,17 @@ def test_where_all_fail_the_first_ones_reason_is_told(llm: FakeLLM, other: FakeL
 
     with pytest.raises(LLMRefusesRequest, match="402"):
         ask("refund", **env)
+
+
+def test_another_model_is_asked_where_the_first_calls_a_request_bad_and_is_asked_first_again(
+    llm: FakeLLM, other: FakeLLM, ask: Ask
+) -> None:
+    env = {"OPENAI_FALLBACK_MODELS": f"other@{other.url}", "OPENAI_FALLBACK_API_KEYS": "other-key"}
+    llm.enqueue(Fault(400))
+
+    [first], [second] = ask("refund", **env), ask("refund", **env)
+
+    assert (first.model, second.model) == ("other", "gpt-4o-mini")
 
 
 def test_a_text_that_is_refused_is_no_reason_to_ask_another_model(llm: FakeLLM, other: FakeLLM, ask: Ask) -> None:

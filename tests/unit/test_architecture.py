@@ -25,7 +25,7 @@ ORDER = [
     {"prelabel.learning"},
     {"prelabel.connecting"},
     {"prelabel.bootstrap"},
-    {"prelabel.runs", "prelabel.shell", "prelabel.health"},
+    {"prelabel.runs", "prelabel.shell", "prelabel.health", "prelabel.running"},
     {"prelabel.web", "prelabel.files", "prelabel.doctor", "prelabel.cli_runs", "model"},
     {"prelabel.cli", "_wsgi", "gunicorn.conf"},
     {"prelabel.__main__"},

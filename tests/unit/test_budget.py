@@ -146,12 +146,16 @@ class Away:
 
     is_away = True
 
+    def __init__(self) -> None:
+        self.noted: list[Noted] = []
+
     async def take(self, tokens: int, patience_s: float) -> Turn:
         self._answer()
         return Turn(is_granted=True, processes=4)
 
     async def note(self, noted: Noted) -> None:
         self._answer()
+        self.noted.append(noted)
 
     async def pause(self, seconds: float) -> None:
         self._answer()
@@ -199,3 +203,35 @@ def test_the_store_says_how_many_processes_there_are() -> None:
     asyncio.run(shared.take(0, 0))
 
     assert own.budget.share == 4
+
+
+def test_what_was_used_of_the_shared_budget_is_not_charged_to_a_share_of_it() -> None:
+    own, store = Simulated(Rates(0, 6000)), Away()
+    shared = SharedBudget(store, own.budget, processes=1)
+
+    async def ask() -> Turn:
+        await shared.take(1, 0)
+        store.is_away = False
+        for _ in range(1000):
+            await shared.take(1, 0)
+            await shared.note(Noted(tokens=500))
+        store.is_away = True
+        return await shared.take(1, 0)
+
+    assert asyncio.run(ask()).is_granted
+
+
+def test_a_store_that_comes_back_is_told_again_what_the_server_says() -> None:
+    own, store = Simulated(), Away()
+    shared = SharedBudget(store, own.budget, processes=1)
+
+    async def ask() -> None:
+        await shared.note(Noted(learned=Rates(600)))
+        await shared.take(1, 0)
+        store.is_away = False
+        for _ in range(2):
+            await shared.take(1, 0)
+
+    asyncio.run(ask())
+
+    assert store.noted == [Noted(learned=Rates(600))]

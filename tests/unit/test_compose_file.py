@@ -123,16 +123,18 @@ def test_label_studio_reaches_the_backend_and_neither_redis_nor_the_llm() -> Non
     assert on["ollama"] <= on["worker"]
 
 
-def test_label_studio_may_call_the_backends_network_and_no_other_that_it_would_refuse_by_itself() -> None:
-    networks = yaml.safe_load(FILE.read_text("utf-8"))["networks"]
-    own = ipaddress.IPv4Network(networks["studio"]["ipam"]["config"][0]["subnet"])
+def test_label_studio_may_call_the_backends_network_and_nothing_else_that_it_would_refuse_by_itself() -> None:
+    """Not the gateway either, which is the machine itself, with all that listens on every address of it."""
+    (network,) = yaml.safe_load(FILE.read_text("utf-8"))["networks"]["studio"]["ipam"]["config"]
+    own, machine = ipaddress.IPv4Network(network["subnet"]), ipaddress.IPv4Network(network["gateway"])
     env = STACK["label-studio"]["environment"]
 
     refused = [ipaddress.ip_network(part) for part in env["USER_ADDITIONAL_BANNED_SUBNETS"].split(",")]
 
     around = ipaddress.IPv4Network("192.168.0.0/16")
     expected: list[Network] = [ipaddress.ip_network(each) for each in REFUSED_BY_DEFAULT.split() if each != str(around)]
-    assert collapsed(refused) == collapsed([*expected, *around.address_exclude(own)])
+    assert machine.subnet_of(own)
+    assert collapsed(refused) == collapsed([*expected, *around.address_exclude(own), machine])
     assert env["USE_DEFAULT_BANNED_SUBNETS"] == "false"
     assert not {"ML_BLOCK_LOCAL_IP", "SSRF_PROTECTION_ENABLED"} & env.keys()
 

@@ -238,13 +238,15 @@ def test_an_ml_backend_that_is_refused_is_an_error() -> None:
     [
         ("http://backend:9090/", "http://backend:9090"),
         ("https://tools.example.com/prelabel", "https://tools.example.com/prelabel"),
+        ("http://backend:9090/prelabel", "http://backend:9090/prelabel"),
         ("http://another:9090", "https://tools.example.com/prelabel"),
     ],
 )
 def test_of_several_addresses_the_one_that_the_project_knows_counts(stands_there: str, known: str) -> None:
     studio = FakeStudio([replace(BACKEND, url=stands_there)])
 
-    assert known_address(studio, 7, ["https://tools.example.com/prelabel", "http://backend:9090"]) == known
+    ours = ["https://tools.example.com/prelabel", "http://backend:9090/prelabel", "http://backend:9090"]
+    assert known_address(studio, 7, ours) == known
 
 
 def test_adopting_adds_no_ml_backend_but_completes_the_one_that_is_there() -> None:

@@ -9,11 +9,19 @@ from prelabel.config import Settings
 from prelabel.doctor.configured import check_listening
 from prelabel.doctor.container import is_container
 from prelabel.doctor.cures import Place, unreachable
-from prelabel.doctor.findings import Finding, failed, ok, skipped, summary, warning
+from prelabel.doctor.findings import Finding, are, failed, ok, skipped, summary, warning
 from prelabel.studio.tokens import kind_of
 from tests.fakes.studio_server import jwt
 
 LOCAL = Place("an LLM", "OPENAI_BASE_URL", "http://localhost:11434/v1", "ollama serve", "ollama")
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [(["PORT"], "PORT is"), (["HOST", "PORT"], "HOST and PORT are"), (["A", "B", "C"], "A, B and C are")],
+)
+def test_one_is_and_several_are(names: list[str], told: str) -> None:
+    assert are(names) == told
 
 
 def test_the_summary_counts_what_there_is() -> None:

@@ -7,7 +7,14 @@ import pytest
 from pydantic import SecretStr
 
 from prelabel.config import Fallback, Settings
-from prelabel.errors import LLMError, LLMRefusesContent, LLMRefusesRequest, LLMUnavailable, SettingsError
+from prelabel.errors import (
+    LLMError,
+    LLMRefusesContent,
+    LLMRefusesForm,
+    LLMRefusesRequest,
+    LLMUnavailable,
+    SettingsError,
+)
 from prelabel.llm.endpoint import targets
 from prelabel.llm.exchange import ChatReply, ChatRequest
 from prelabel.llm.fallbacks import Cooldowns, Fallbacks
@@ -62,6 +69,58 @@ def test_a_refused_text_is_nobodys_failure() -> None:
     with pytest.raises(LLMRefusesContent):
         complete(models)
     assert models[1].asked == 0
+
+
+def test_a_form_that_one_model_refuses_may_suit_the_next_and_is_no_failure() -> None:
+    models = [Model(LLMRefusesForm("400"), "again"), Model("b")]
+
+    assert complete(models, 2) == ["b", "again"]
+
+
+DOWN, WRONG_KEY, NO_QUOTA, FORM = (
+    LLMUnavailable("down"),
+    LLMRefusesRequest("key"),
+    LLMRefusesRequest("quota"),
+    LLMRefusesForm("form"),
+)
+
+
+@pytest.mark.parametrize(
+    ("errors", "told"),
+    [
+        ((WRONG_KEY, NO_QUOTA), WRONG_KEY),
+        ((WRONG_KEY, DOWN), DOWN),
+        ((DOWN, WRONG_KEY), DOWN),
+        ((DOWN, FORM), FORM),
+        ((FORM, WRONG_KEY), FORM),
+    ],
+)
+def test_where_all_fail_the_reason_that_leaves_most_hope_is_told(errors: tuple[LLMError, ...], told: LLMError) -> None:
+    with pytest.raises(LLMError) as raised:
+        complete([Model(error) for error in errors])
+
+    assert raised.value is told
+
+
+class Kept(NoMemory):
+    """A memory in which another process has noted that the first model fails."""
+
+    recalled = 0
+
+    def recall(self, name: str) -> str | None:
+        self.recalled += 1
+        return "1" if name == "cooldown:model 0" else None
+
+
+def test_what_another_process_has_found_holds_between_two_looks_at_it() -> None:
+    models, memory = [Model("a"), Model(*["b"] * 20)], Kept()
+
+    async def ask() -> list[str]:
+        fallbacks = Fallbacks(models, ["model 0", "model 1"], Cooldowns(memory))
+        replies = await asyncio.gather(*(fallbacks.complete(REQUEST) for _ in range(20)))
+        return [reply.text for reply in replies]
+
+    assert (asyncio.run(ask()), memory.recalled) == (["b"] * 20, 2)
 
 
 def test_fallbacks_are_read_with_their_keys() -> None:

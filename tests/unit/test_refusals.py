@@ -197,6 +197,13 @@ KINDS: dict[str, tuple[int, str, type[LLMError]]] = {
         '5000 tokens.", "type": "BadRequestError", "param": null, "code": 400}',
         LLMRefusesContent,
     ),
+    "vLLM: no room for max_tokens": (
+        400,
+        "{\"error\": {\"message\": \"'max_tokens' or 'max_completion_tokens' is too large: 500. This model's maximum "
+        'context length is 4096 tokens and your request has 4000 input tokens.", "type": "BadRequestError", '
+        '"param": "max_tokens", "code": 400}}',
+        LLMRefusesContent,
+    ),
     "llama.cpp: length": (
         400,
         '{"error": {"code": 400, "message": "the request exceeds the available context size", '
@@ -232,6 +239,13 @@ def test_a_feature_that_was_not_sent_is_not_refused() -> None:
     refusal = Refusal.of(400, {"message": "`temperature` is deprecated", "param": "temperature"}, {})
 
     assert refusal.feature(ALL - {"temperature"}) == ""
+
+
+@pytest.mark.parametrize("server", [server for server, (_, _, kind) in KINDS.items() if kind is LLMRefusesContent])
+def test_what_is_about_a_text_is_not_about_a_feature(server: str) -> None:
+    status, body, _ = KINDS[server]
+
+    assert Refusal.of(status, body_of(body), {}).feature(ALL) == ""
 
 
 def test_a_prompt_that_is_repeated_far_into_a_message_names_nothing() -> None:

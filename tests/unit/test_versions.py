@@ -11,7 +11,7 @@ from prelabel.core.types import Prompt
 from prelabel.store.keys import ProjectRef
 from prelabel.store.projects import ProjectState
 from prelabel.studio.label_config import parse_label_config
-from prelabel.versions import model_version
+from prelabel.versions import model_version, settings_apart
 
 XML = """<View><Text name="text" value="$text"/>
 <Choices name="intent" toName="text"><Choice value="Refund" background="#f00"/><Choice value="Other"/></Choices>
@@ -129,3 +129,34 @@ def test_no_version_is_part_of_another(
 
     assert first not in second
     assert second not in first
+
+
+@pytest.mark.parametrize(
+    ("env", "names"),
+    [
+        ({}, ()),
+        ({"OPENAI_MODEL": "gpt-4o"}, ("OPENAI_MODEL",)),
+        ({"OPENAI_MODEL": "m-p0-g1"}, ("OPENAI_MODEL",)),
+        ({"OPENAI_API_KEY": ""}, ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_PROVIDER")),
+        *(
+            (
+                env,
+                ("OPENAI_PROVIDER", "TEMPERATURE", "DEFAULT_PROMPT", "PROMPT_TEMPLATE", "USE_INTERNAL_PROMPT_TEMPLATE"),
+            )
+            for env in ({"OPENAI_PROVIDER": "openrouter"}, {"TEMPERATURE": "0.5"}, {"DEFAULT_PROMPT": "Be strict."})
+        ),
+    ],
+)
+def test_two_versions_of_a_project_tell_what_settings_may_differ(env: dict[str, str], names: tuple[str, ...]) -> None:
+    assert settings_apart(version(), version(env)) == settings_apart(version(env), version()) == names
+
+
+def test_another_prompt_or_generation_tells_of_another_redis() -> None:
+    other = ("REDIS_URL", "LABEL_STUDIO_URL")
+
+    assert settings_apart(version(), version(prompt=Prompt(1, "a"))) == other
+    assert settings_apart(version(), version(generation=2)) == other
+
+
+def test_a_version_that_is_not_ours_tells_nothing() -> None:
+    assert settings_apart(version(), "my-llm") == ()
