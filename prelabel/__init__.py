@@ -10,8 +10,8 @@ In reading order, which is also the order of one ticket's way:
 ``studio``      Label Studio's dialect: ``label_config``, ``tickets``, ``predictions``, ``annotations``;
                 and its API: ``client`` (with ``rows``, ``refusals``, ``tokens``), ``connect`` (with ``wiring``)
 ``llm``         an LLM's server: ``chat`` (one request), ``loop`` (from threads to asyncio)
-``store``       what is kept in Redis: ``keys`` (all of them), ``projects``, ``prompts``, ``annotations``, ``jobs``,
-                ``workers``, ``health``
+``store``       what is kept in Redis: ``keys`` (all of them), ``projects``, ``prompts``, ``annotations``, ``runs``
+                (with ``run_scripts``), ``jobs``, ``workers``, ``health``
 ``quality``     statistics over reviewed tickets: ``similarity``, ``weak_model``
 ``asking``      tickets to outcomes, several a request, within a deadline
 ``examples``    the reviewed tickets nearest to a new one
@@ -21,8 +21,8 @@ In reading order, which is also the order of one ticket's way:
 ``learning``    what Label Studio's webhooks teach
 ``connecting``  projects that show up or whose version moved
 ``bootstrap``   builds everything once a process
-``runs``        what workers do: ``jobs``, ``bulk`` (a whole project) with ``lease`` and ``stopping``, ``control``
-                (bulk runs from outside), ``worker``
+``runs``        what workers do: ``jobs``, ``bulk`` (a whole project) with ``remaining``, ``writing``, ``sweep``,
+                ``lease`` and ``stopping``, ``control`` (bulk runs from outside), ``worker``
 ``web``         HTTP: ``protocol`` (Label Studio's endpoints), ``api`` (ours), ``auth``, ``ready``,
                 ``path`` (under a path of its own)
 ``files``       a file of tickets to Label Studio's import format: ``read``, ``reviews``, ``label``, ``command``

@@ -79,7 +79,7 @@ def build(settings: Settings) -> Services:
     llm = LLM(settings.llm_concurrency)
     runs, labeler = Runs(client, keys), Labeler(Examples(annotations), llm)
     service = Service(settings, projects, labeler)
-    learning = Learning(service, projects, prompts, annotations, jobs)
+    learning = Learning(service, projects, prompts, annotations, runs, jobs)
     connecting = Connecting(settings, service, jobs)
     return Services(
         settings, client, llm, projects, prompts, annotations, runs, labeler, jobs, service, learning, connecting
