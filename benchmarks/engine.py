@@ -27,7 +27,7 @@ from prelabel.config import Settings
 from prelabel.core.types import Abstained, Failed, Labeled, Outcome
 from prelabel.labeling import Labeler
 from prelabel.project import Project
-from prelabel.runs.bulk import PAGE
+from prelabel.runs.remaining import PAGE
 from prelabel.store.keys import ProjectRef
 from tests.servers import redis_server
 

@@ -14,9 +14,9 @@ In reading order, which is also the order of one ticket's way:
                 ``capabilities`` (what a server understands), ``refusals``, ``replies``, ``pricing``, ``limits`` (who
                 may ask next; with ``concurrency``, ``budget``, ``notes``, ``chore``, ``rate_headers``), ``fallbacks``
                 (models in turn), ``memory``, ``loop`` (from threads to asyncio)
-``store``       what is kept in Redis: ``keys`` (all of them), ``projects``, ``prompts``, ``annotations``, ``jobs``,
-                ``workers``, ``health``, ``llm_memory``, ``limits`` (an LLM's, for all processes), ``answers`` (so that
-                the same is not asked twice)
+``store``       what is kept in Redis: ``keys`` (all of them), ``projects``, ``prompts``, ``annotations``, ``runs``
+                (with ``run_scripts``), ``jobs``, ``workers``, ``health``, ``llm_memory``, ``limits`` (an LLM's, for
+                all processes), ``answers`` (so that the same is not asked twice)
 ``quality``     statistics over tickets: ``similarity``, ``grouping``, ``weak_model``
 ``asking``      tickets to outcomes within a deadline: ``requests`` (what one says), ``ask`` (what goes again),
                 ``known`` (what need not be asked)
@@ -30,8 +30,8 @@ In reading order, which is also the order of one ticket's way:
 ``learning``    what Label Studio's webhooks teach
 ``connecting``  projects that show up or whose version moved
 ``bootstrap``   builds everything once a process
-``runs``        what workers do: ``jobs``, ``bulk`` (a whole project) with ``lease`` and ``stopping``, ``control``
-                (bulk runs from outside), ``worker``
+``runs``        what workers do: ``jobs``, ``bulk`` (a whole project) with ``remaining``, ``writing``, ``sweep``,
+                ``lease`` and ``stopping``, ``control`` (bulk runs from outside), ``worker``
 ``web``         HTTP: ``protocol`` (Label Studio's endpoints), ``api`` (ours), ``auth``, ``ready``,
                 ``path`` (under a path of its own)
 ``files``       a file of tickets to Label Studio's import format: ``read``, ``reviews``, ``label``, ``command``

@@ -94,7 +94,7 @@ def build(settings: Settings) -> Services:
     runs = Runs(client, keys)
     labeler = Labeler(Examples(annotations), llm, notes=guidance, answers_of=_answers(settings, client, keys))
     service = Service(settings, projects, labeler)
-    learning = Learning(service, projects, prompts, annotations, jobs)
+    learning = Learning(service, projects, prompts, annotations, runs, jobs)
     connecting = Connecting(settings, service, jobs)
     return Services(
         settings, client, llm, projects, prompts, annotations, runs, labeler, jobs, service, learning, connecting

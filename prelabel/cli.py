@@ -16,6 +16,7 @@ from prelabel.config import check_per_project
 from prelabel.doctor.command import doctor
 from prelabel.files.command import file_command
 from prelabel.running import difference, running_backend
+from prelabel.runs.control import forget_project
 from prelabel.shell import json_option, project_option, told
 from prelabel.store.keys import ProjectRef
 from prelabel.studio.rows import StudioProject
@@ -100,18 +101,21 @@ def connect(project_id: int, url: str, assignments: tuple[str, ...], as_json: bo
 @click.option("--task", "task_id", type=int, metavar="ID", help="All that is kept of a task.")
 @told
 def forget(project_id: int | None, task_id: int | None) -> None:
-    """Remove all that is kept of a project or a task: reviews, prompts, what was predicted, runs."""
+    """Remove all that is kept of a project or a task: reviews, prompts, what was predicted, runs.
+
+    A run that a project has going is cancelled first.
+    """
     if (project_id is None) == (task_id is None):
         raise click.UsageError("give either --project ID or --task ID")
     work = services()
     if project_id is not None:
-        count = work.projects.forget(project_id)
-        work.runs.forget_project(project_id)
+        count = forget_project(work, project_id)
         click.echo(f"Project {project_id} is forgotten: {count} keys removed.")
     if task_id is not None:
         for ref in work.projects.known():
             work.annotations.drop(ref, work.annotations.of_tasks(ref, [task_id]))
             work.projects.forget_tasks(ref, [task_id])
+        work.runs.forget_tasks([task_id])
         click.echo(f"Task {task_id} is forgotten.")
 
 

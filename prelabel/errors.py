@@ -38,6 +38,10 @@ class StoreUnavailable(PrelabelError):
     """Redis does not answer."""
 
 
+class StoreRefuses(StoreUnavailable):
+    """Redis answers that it will not: no memory left, no right to, or a key that holds something else."""
+
+
 class LLMError(PrelabelError):
     """The LLM's server gave no answer that could be read."""
 

@@ -17,6 +17,7 @@ from prelabel.store.annotations import Annotations, Emptied
 from prelabel.store.keys import ProjectRef
 from prelabel.store.projects import Projects
 from prelabel.store.prompts import Prompts
+from prelabel.store.runs import Runs
 from prelabel.studio.annotations import (
     read_annotation,
     read_past_prediction,
@@ -60,12 +61,19 @@ class Learning:
     """What is learnt from the people who label."""
 
     def __init__(
-        self, service: Service, projects: Projects, prompts: Prompts, annotations: Annotations, jobs: Jobs
+        self,
+        service: Service,
+        projects: Projects,
+        prompts: Prompts,
+        annotations: Annotations,
+        runs: Runs,
+        jobs: Jobs,
     ) -> None:
         self._service = service
         self._projects = projects
         self._prompts = prompts
         self._annotations = annotations
+        self._runs = runs
         self._jobs = jobs
 
     def receive(self, event: str, data: Event) -> str:
@@ -85,6 +93,7 @@ class Learning:
                 tasks = _ids(data, "tasks")
                 self._annotations.delete(ref, self._annotations.of_tasks(ref, tasks))
                 self._projects.forget_tasks(ref, tasks)
+                self._runs.forget_tasks(tasks)
                 return "forgotten"
             case "PROJECT_UPDATED":
                 self._keep_step(self._open(ref, data))

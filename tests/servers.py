@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -56,15 +56,17 @@ class LabelStudio:
 
 
 @contextmanager
-def redis_server(options: Sequence[str] = ("--save", ""), port: int | None = None) -> Iterator[Running]:
+def redis_server(
+    options: Sequence[str] = ("--save", ""), *, home: Path | None = None, port: int = 0
+) -> Iterator[Running]:
     """An empty Redis.
 
     :param options: of its command line; by default it keeps nothing.
-    :param port: where it listens, for one that comes back.
+    :param home: where it keeps what it keeps, if another is to find that there, at the same ``port``.
     """
     port = port or free_port()
     url = f"redis://127.0.0.1:{port}/0"
-    with _home("redis") as home:
+    with nullcontext(home) if home else _home("redis") as home:
         command = [find_redis().path, "--bind", "127.0.0.1", "--port", str(port), *options, "--dir", str(home)]
         with _running(command, {}, home, url, lambda _: pings(url), within_s=10) as server:
             yield server

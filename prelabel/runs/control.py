@@ -1,11 +1,17 @@
 """Bulk runs from outside: started, paused, resumed, cancelled and retried, from the shell and over HTTP alike."""
 
+import time
+from contextlib import suppress
 from typing import Any
 
 from prelabel.bootstrap import Services
 from prelabel.errors import RequestError
 from prelabel.store.keys import ProjectRef
 from prelabel.store.runs import COUNTERS, ENDED, Run, RunOptions
+
+FORGET_WITHIN_S = 50.0
+"""How long the tasks in hand may take when their project is to be forgotten; a dead worker's lease is over by then."""
+LOOK_S = 0.2
 
 
 def start(work: Services, options: RunOptions) -> Run:
@@ -24,7 +30,7 @@ def pause(work: Services, run_id: str) -> Run:
 
     :raises RequestError: it is over.
     """
-    return _ask(work, run_id, "pause")
+    return work.runs.ask(run_id, "pause")
 
 
 def cancel(work: Services, run_id: str) -> Run:
@@ -32,10 +38,7 @@ def cancel(work: Services, run_id: str) -> Run:
 
     :raises RequestError: it is over.
     """
-    run = _ask(work, run_id, "cancel")
-    if run.state != "running" or not work.runs.is_worked_on(run_id):
-        work.runs.end(run_id, "canceled")
-    return work.runs.get(run_id)
+    return work.runs.ask(run_id, "cancel")
 
 
 def resume(work: Services, run_id: str) -> Run:
@@ -43,14 +46,10 @@ def resume(work: Services, run_id: str) -> Run:
 
     :raises RequestError: it is not paused.
     """
-    run = work.runs.get(run_id)
-    if run.state != "paused" and run.wanted != "pause":
-        raise RequestError("run_state", f"run {run_id} is {run.state}, not paused", 409)
-    work.runs.update(run_id, wanted="")
-    if run.state == "paused":
-        work.runs.update(run_id, state="queued")
+    run = work.runs.resume(run_id)
+    if not work.runs.is_worked_on(run_id) or run.state == "queued":
         _queue(work, run)
-    return work.runs.get(run_id)
+    return run
 
 
 def retry(work: Services, run_id: str) -> Run:
@@ -62,9 +61,27 @@ def retry(work: Services, run_id: str) -> Run:
     if run.state not in ENDED:
         raise RequestError("run_state", f"run {run_id} is {run.state}: only an ended run can be retried", 409)
     work.runs.reopen(run_id)
-    work.runs.forget_failures(run_id)
     _queue(work, run)
     return work.runs.get(run_id)
+
+
+def forget_project(work: Services, project: int, *, patience_s: float = FORGET_WITHIN_S) -> int:
+    """Remove all that is kept of a project, once no worker is at it any more; returns how many keys that were.
+
+    :raises RequestError: a worker has not stopped in time; the run is being cancelled, and nothing is removed.
+    """
+    for run in work.runs.going():
+        if run.options.project == project:
+            with suppress(RequestError):  # it has just ended
+                cancel(work, run.id)
+    latest = time.monotonic() + patience_s
+    while at_work := [run.id for run in work.runs.all(project) if work.runs.is_worked_on(run.id)]:
+        if time.monotonic() > latest:
+            told = f"run {at_work[0]} is cancelled, but its worker is still at its last tasks"
+            raise RequestError("run_state", f"{told}: forget the project again once the run is over", 409)
+        time.sleep(LOOK_S)
+    work.runs.forget_project(project)  # first, since without its run a worker that was frozen keeps nothing more
+    return work.projects.forget(project)
 
 
 def take_up_abandoned(work: Services) -> None:
@@ -95,17 +112,6 @@ def describe(work: Services, run: Run) -> dict[str, Any]:
         "model_version": run.model_version or None,
         "errors": work.runs.errors(run.id),
     }
-
-
-def _ask(work: Services, run_id: str, wanted: str) -> Run:
-    run = work.runs.get(run_id)
-    if run.state in ENDED:
-        raise RequestError("run_state", f"run {run_id} is over: {run.state}", 409)
-    if run.state == "running":
-        work.runs.update(run_id, wanted=wanted)
-    if wanted == "pause" and not work.runs.is_worked_on(run_id):
-        work.runs.update(run_id, state="paused", wanted="")
-    return work.runs.get(run_id)
 
 
 def _queue(work: Services, run: Run) -> None:

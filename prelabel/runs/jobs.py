@@ -6,6 +6,7 @@ tries the job again after a pause, then keeps it among the failed.
 
 from prelabel.bootstrap import Services, services
 from prelabel.runs.bulk import execute
+from prelabel.store.jobs import kind_of
 from prelabel.store.keys import ProjectRef
 from prelabel.studio import connect
 
@@ -38,7 +39,7 @@ def adopt(project: str, *backend_urls: str) -> None:
 
 def bulk(project: str, run_id: str) -> None:
     """A bulk run."""
-    work, _ = _begin("bulk", project)
+    work, _ = _begin("bulk", project, run_id)
     execute(work, run_id)
 
 
@@ -65,7 +66,7 @@ def connect_project(
     return connection
 
 
-def _begin(job: str, project: str) -> tuple[Services, ProjectRef]:
+def _begin(job: str, project: str, *arguments: str) -> tuple[Services, ProjectRef]:
     work, ref = services(), ProjectRef.parse(project)
-    work.projects.release_job(ref, job)
+    work.projects.release_job(ref, kind_of(job, *arguments))
     return work, ref

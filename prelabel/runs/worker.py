@@ -8,6 +8,9 @@ else to do takes up runs that another has left without a word.
 import logging
 import os
 import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from threading import Timer
 from types import FrameType
 from typing import Any
@@ -21,7 +24,7 @@ import prelabel.runs.jobs  # noqa: F401 - loaded before the worker forks
 from prelabel.bootstrap import Services
 from prelabel.errors import PrelabelError
 from prelabel.runs import control
-from prelabel.runs.stopping import stopping
+from prelabel.runs.stopping import SAME_S, stopping
 from prelabel.store import connection
 from prelabel.store.connection import reaching_redis
 from prelabel.store.workers import HEARTBEAT_S
@@ -67,6 +70,7 @@ class StoppableWorker(Worker):
         super().__init__(*arguments, **more)
         self._services = services
         self._has_killed = False
+        self._stop_asked_at = 0.0
 
     def run_maintenance_tasks(self) -> None:
         """RQ's own, at the start and every ``LOOK_S`` seconds; and runs that are nobody's."""
@@ -78,6 +82,7 @@ class StoppableWorker(Worker):
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
         """On the first stop signal."""
+        self._stop_asked_at = time.monotonic()
         if self.get_state() == WorkerStatus.BUSY:
             self._tell_horse()
             for after_s, act in ((FINISH_S, self._tell_horse), (FINISH_S + LEAVE_S, self._kill_horse)):
@@ -88,11 +93,20 @@ class StoppableWorker(Worker):
 
     def request_force_stop(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002 - RQ's signature
         """On a further one: waits no longer. The worker ends as soon as it has put the job back."""
-        self._kill_horse()
+        if time.monotonic() - self._stop_asked_at > SAME_S:
+            self._kill_horse()
+
+    def fork_work_horse(self, job: Job, queue: Queue) -> None:
+        """With stop signals held back until both processes are ready for them, so that none is lost in between."""
+        with _held_back():
+            super().fork_work_horse(job, queue)
+        if self._stop_requested:  # it came when there was no work-horse yet, or its number was not known
+            self._tell_horse()
 
     def setup_work_horse_signals(self) -> None:
         super().setup_work_horse_signals()  # type: ignore[no-untyped-call]
         stopping.listen()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
     def handle_exception(self, job: Job, *exc_info: Any) -> Any:
         return None if self._gives_back else super().handle_exception(job, *exc_info)
@@ -122,3 +136,13 @@ class StoppableWorker(Worker):
         if self.horse_pid:
             self._has_killed = True
             self.kill_horse()
+
+
+@contextmanager
+def _held_back() -> Iterator[None]:
+    """A block in which this thread is sent no stop signal; one that comes meanwhile arrives at its end."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})

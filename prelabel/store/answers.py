@@ -32,9 +32,11 @@ TIME_DIGITS = 8
 """Before each answer, when it was kept: Unix seconds in hexadecimal, good until 2106."""
 
 _KEEP = f"""
-local most, seconds = tonumber(ARGV[1]), ARGV[2]
+local most, seconds, project = tonumber(ARGV[1]), ARGV[2], ARGV[3]
+local projects = table.remove(KEYS)
+if redis.call('HEXISTS', projects, project) == 0 then return end  -- it was forgotten meanwhile
 for number, key in ipairs(KEYS) do
-  redis.call('HSET', key, ARGV[1 + 2 * number], ARGV[2 + 2 * number])
+  redis.call('HSET', key, ARGV[2 + 2 * number], ARGV[3 + 2 * number])
   redis.call('EXPIRE', key, seconds)
   local surplus = redis.call('HLEN', key) - most
   if surplus > 0 then
@@ -81,7 +83,7 @@ class AnswerCache:
         return [text[TIME_DIGITS:] if text and text[:TIME_DIGITS] > since else None for text in found]
 
     def keep(self, project: ProjectRef, answers: Mapping[str, str]) -> None:
-        """See :class:`prelabel.core.kept.Answers`."""
+        """See :class:`prelabel.core.kept.Answers`. Of a project that was forgotten nothing is kept."""
         if not answers:
             return
         moment = f"{int(self._clock()):0{TIME_DIGITS}x}"
@@ -90,7 +92,9 @@ class AnswerCache:
             fields = zip(digests, (moment + answer for answer in answers.values()), strict=True)
             arguments = [part for field in fields for part in field]
             keys = [self._hash(project, digest) for digest in digests]
-            self._script(keys=keys, args=[self._most, self._kept_s, *arguments])
+            self._script(
+                keys=[*keys, self._keys.projects], args=[self._most, self._kept_s, str(project.id), *arguments]
+            )
 
     def _digests(self, project: ProjectRef, subjects: Sequence[str]) -> list[bytes]:
         """The project goes into them, so that nobody sees that two projects hold the same ticket."""

@@ -8,9 +8,10 @@ import redis
 import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
+from redis.exceptions import LockError
 from redis.retry import Retry
 
-from prelabel.errors import StoreUnavailable
+from prelabel.errors import StoreRefuses, StoreUnavailable
 
 CONNECT_TIMEOUT_S = 0.5
 ANSWER_TIMEOUT_S = 1.0
@@ -56,7 +57,10 @@ def connect_queue(url: str, answer_timeout_s: float | None = ANSWER_TIMEOUT_S) -
 
 @contextmanager
 def reaching_redis() -> Iterator[None]:
-    """:raises StoreUnavailable: Redis could not be reached, refused or did not answer in time."""
+    """:raises StoreUnavailable: Redis could not be reached or did not answer in time.
+
+    :raises StoreRefuses: it answered, with an error.
+    """
     global _away_until  # noqa: PLW0603 - one Redis a process
     if time.monotonic() < _away_until:
         raise StoreUnavailable("Redis does not answer (REDIS_URL)")
@@ -65,5 +69,9 @@ def reaching_redis() -> Iterator[None]:
     except redis.TimeoutError as error:
         _away_until = time.monotonic() + LEFT_ALONE_S
         raise StoreUnavailable(f"Redis does not answer (REDIS_URL): {error}") from error
+    except redis.ResponseError as error:
+        raise StoreRefuses(f"Redis refuses (REDIS_URL): {error}") from error
+    except LockError:  # a lock that another holds is no trouble with Redis
+        raise
     except redis.RedisError as error:
         raise StoreUnavailable(f"Redis does not answer (REDIS_URL): {error}") from error

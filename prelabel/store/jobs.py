@@ -35,6 +35,11 @@ class FailedJob:
     """The last line of its traceback."""
 
 
+def kind_of(job: str, *arguments: str) -> str:
+    """What is queued once: a run is itself, whatever other run of its project waits."""
+    return f"bulk:{arguments[0]}" if job == "bulk" else job
+
+
 class JobQueue:
     """Where jobs wait for a worker.
 
@@ -48,13 +53,14 @@ class JobQueue:
         self._projects = projects
 
     def put(self, job: str, ref: ProjectRef, *arguments: str) -> None:
-        """Queue ``job``, unless one of its kind waits for this project already.
+        """Queue ``job``, unless one of its kind waits for this project already, or of a bulk run the same.
 
         One that has begun is not waiting: it may have passed what the new one is for.
 
         :raises StoreUnavailable: Redis is away.
         """
-        if not self._projects.claim_job(ref, job):
+        kind = kind_of(job, *arguments)
+        if not self._projects.claim_job(ref, kind):
             return
         try:
             with reaching_redis():
@@ -68,7 +74,7 @@ class JobQueue:
                     failure_ttl=7 * 24 * 3600,
                 )
         except StoreUnavailable:
-            self._projects.release_job(ref, job)
+            self._projects.release_job(ref, kind)
             raise
 
     def has_worker(self) -> bool:

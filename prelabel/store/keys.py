@@ -18,6 +18,7 @@ key                                           type     holds
 ``prelabel:1:SITE:going``                     hash     project id to the id of the run it has going
 ``prelabel:1:SITE:run:ID``                    hash     a run: options, state, counts
 ``prelabel:1:SITE:run:ID:failed``             hash     task id to why it has no prediction
+``prelabel:1:SITE:run:ID:again``              set      ids of failed tasks that are to be tried again
 ``prelabel:1:SITE:run:ID:lease``              string   the token of the worker that is at it; expires
 ``prelabel:1:SITE:PROJECT:state``             hash     generation, prompt, title, backend_url
 ``prelabel:1:SITE:PROJECT:settings``          hash     the project's own settings, by name
@@ -35,7 +36,7 @@ key                                           type     holds
 ``prelabel:1:SITE:PROJECT:version:NAME``      HLL      tasks that got a prediction of this model version
 ``prelabel:1:SITE:PROJECT:withheld``          set      tasks that are labelled without a suggestion
 ``prelabel:1:SITE:PROJECT:answers:NUMBER``    hash     keyed hash of what was asked to the time and the answer; days
-``prelabel:1:SITE:PROJECT:queued:JOB``        string   a job of this kind waits in the queue; expires
+``prelabel:1:SITE:PROJECT:queued:JOB``        string   this job, for a bulk run ``bulk:ID``, waits in the queue; expires
 ============================================  =======  ==========================================================
 """
 

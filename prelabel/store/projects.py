@@ -119,17 +119,28 @@ class Projects:
         with reaching_redis():
             self._redis.hset(self._keys.of(ref, "state"), mapping=state)
 
-    def keep_predictions(self, ref: ProjectRef, version: str, predictions: Mapping[int, Prediction]) -> None:
-        """Remember what was predicted last for each task, and that it has a prediction of ``version``."""
+    def keep_predictions(
+        self, ref: ProjectRef, version: str, predictions: Mapping[int, Prediction], *, run_id: str = ""
+    ) -> None:
+        """Remember what was predicted last for each task, and that it has a prediction of ``version``.
+
+        :param run_id: the bulk run that predicted; nothing is kept where it was forgotten meanwhile.
+        """
         if not predictions:
             return
         packed: dict[Any, Any] = {str(task): json.dumps(asdict(said)) for task, said in predictions.items()}
+        run = self._keys.run(run_id) if run_id else ""
+
+        def keep(pipe: redis.client.Pipeline) -> None:
+            is_forgotten = run and not pipe.exists(run)
+            pipe.multi()
+            if not is_forgotten:
+                pipe.hset(self._keys.of(ref, "predicted"), mapping=packed)
+                pipe.pfadd(self._keys.of(ref, f"version:{version}"), *packed)
+                pipe.expire(self._keys.of(ref, f"version:{version}"), VERSION_KEPT_S)
+
         with reaching_redis():
-            pipe = self._redis.pipeline(transaction=False)
-            pipe.hset(self._keys.of(ref, "predicted"), mapping=packed)
-            pipe.pfadd(self._keys.of(ref, f"version:{version}"), *packed)
-            pipe.expire(self._keys.of(ref, f"version:{version}"), VERSION_KEPT_S)
-            pipe.execute()
+            self._redis.transaction(keep, *([run] if run else []))
 
     def note_live(self, ref: ProjectRef, tasks: Iterable[int]) -> None:
         """``/predict`` has just answered these; Label Studio may take a while to store what it was told."""

@@ -8,7 +8,7 @@ from rq import Worker
 from prelabel.store.connection import reaching_redis
 
 HEARTBEAT_S = 30
-"""Between two heartbeats of a worker, busy or idle."""
+"""Seconds between two heartbeats of a worker that is busy; an idle one is heard of more often."""
 SILENT_S = 3 * HEARTBEAT_S
 """A worker that has not been heard of for longer is taken for dead."""
 

@@ -7,11 +7,12 @@ pandas (measured), for which a process that only answers ``/predict`` has no use
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from prelabel.errors import StudioError
 from prelabel.studio.refusals import translated
 from prelabel.studio.rows import (
     BasicAuth,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from label_studio_sdk import LabelStudio
 
 TASKS_PER_PAGE = 200
+IDS_PER_PAGE = 1000
 LISTED_FIELDS = ",".join(
     [
         *("id", "data", "annotations", "predictions"),
@@ -173,12 +175,34 @@ class StudioClient:
 
         :param version: only tasks that have no prediction of it; None for all tasks.
         """
+        items = [_compared("id", "greater", after_id)]
+        if version is not None:
+            versions = "filter:tasks:predictions_model_versions"
+            items.append({"filter": versions, "operator": "not_contains", "type": "List", "value": [version]})
+        return self._task_page(project_id, items, ("id", "data"), count)
+
+    def present_tasks(self, project_id: int, tasks: Collection[int]) -> set[int]:
+        """Those of ``tasks`` that the project has: all ids from the first of them to the last are listed."""
+        found, after_id = set[int](), min(tasks) - 1
+        while True:
+            items = [_compared("id", "greater", after_id), _compared("id", "less", max(tasks) + 1)]
+            page = self._task_page(project_id, items, ("id",), IDS_PER_PAGE).tasks
+            if not page:
+                return found & set(tasks)
+            found |= {task["id"] for task in page}
+            after_id = page[-1]["id"]
+
+    def _task_page(
+        self, project_id: int, items: Sequence[Mapping[str, Any]], fields: Sequence[str], count: int
+    ) -> TaskPage:
+        """Tasks without their annotations and predictions, by id."""
+        query = {"filters": {"conjunction": "and", "items": list(items)}, "ordering": ["tasks:id"]}
         with self._asking(f"list the tasks of project {project_id}") as studio:
             page: Any = studio.tasks.list(
                 project=project_id,
-                query=json.dumps(_without_version_after(version, after_id)),
+                query=json.dumps(query),
                 fields="task_only",
-                include="id,data",
+                include=",".join(fields),
                 page_size=count,
                 resolve_uri=False,
                 review=True,
@@ -204,8 +228,13 @@ class StudioClient:
             return sorted((TaskPrediction.of(row) for row in found), key=lambda row: row.id)
 
     def delete_prediction(self, prediction_id: int) -> None:
-        with self._asking(f"remove prediction {prediction_id}") as studio:
-            studio.predictions.delete(prediction_id)
+        """One that is gone already, with its task perhaps, is as good."""
+        try:
+            with self._asking(f"remove prediction {prediction_id}") as studio:
+                studio.predictions.delete(prediction_id)
+        except StudioError as error:
+            if error.status != 404:
+                raise
 
     @contextmanager
     def _asking(self, purpose: str) -> Iterator["LabelStudio"]:
@@ -228,17 +257,9 @@ def _webhook_fields(headers: Mapping[str, str], actions: Sequence[str]) -> dict[
 
 def _annotated_after(task_id: int) -> dict[str, Any]:
     """The Data Manager query for tasks with annotations behind an id; skipped annotations are not in its count."""
-    limits = {"filter:tasks:total_annotations": 0, "filter:tasks:id": task_id}
-    items = [{"filter": name, "operator": "greater", "type": "Number", "value": over} for name, over in limits.items()]
+    items = [_compared("total_annotations", "greater", 0), _compared("id", "greater", task_id)]
     return {"filters": {"conjunction": "and", "items": items}, "ordering": ["tasks:id"]}
 
 
-def _without_version_after(version: str | None, task_id: int) -> dict[str, Any]:
-    """The Data Manager query for tasks behind an id that lack a prediction of ``version``."""
-    items: list[dict[str, Any]] = [
-        {"filter": "filter:tasks:id", "operator": "greater", "type": "Number", "value": task_id}
-    ]
-    if version is not None:
-        versions = "filter:tasks:predictions_model_versions"
-        items.append({"filter": versions, "operator": "not_contains", "type": "List", "value": [version]})
-    return {"filters": {"conjunction": "and", "items": items}, "ordering": ["tasks:id"]}
+def _compared(column: str, operator: str, value: int) -> dict[str, Any]:
+    return {"filter": f"filter:tasks:{column}", "operator": operator, "type": "Number", "value": value}

@@ -9,6 +9,7 @@ from typing import Any
 
 import psutil
 import pytest
+import redis
 import requests
 
 from prelabel.bootstrap import Services, build
@@ -236,11 +237,64 @@ def test_forgetting_a_project_leaves_no_key_of_it(project: int, runs: RunsApi, b
     )
 
 
+def test_a_project_forgotten_while_its_run_labels_stays_forgotten(
+    studio: StudioApi, project: int, runs: RunsApi, backend: Backend, llm: FakeLLM
+) -> None:
+    studio.import_tasks(project, [{"text": f"Shipping number {number}"} for number in range(600)])
+    llm.latency_s = 1
+    run = runs.start(project)
+    until(lambda: llm.history)
+
+    backend.run("forget", "--project", str(project))
+
+    with redis.Redis.from_url(backend.env["REDIS_URL"], decode_responses=True) as client:
+        about = [key for key in client.scan_iter() if f":{project}." in key or run in key]
+    assert about == []
+    assert runs.call("GET", f"/runs?project={project}")["runs"] == []
+
+
+def test_tasks_deleted_while_the_run_is_on_cost_no_other_its_prediction(
+    studio: StudioApi, project: int, runs: RunsApi, llm: FakeLLM
+) -> None:
+    llm.latency_s = 1
+    deleted = [task["id"] for task in studio.tasks(project)][5:8]
+    run = runs.start(project)
+    until(lambda: llm.history)
+
+    for task in deleted:
+        studio.call("DELETE", f"/api/tasks/{task}")
+    found = runs.ended(run)
+
+    assert [found[name] for name in ("state", "labeled", "skipped", "total")] == ["succeeded", TASKS - 3, 3, TASKS]
+    assert predictions_per_task(studio, project) == {1: TASKS - 3}
+
+
+def test_predicting_anew_goes_on_where_it_was_paused(
+    studio: StudioApi, project: int, runs: RunsApi, llm: FakeLLM
+) -> None:
+    studio.import_tasks(project, [{"text": f"Shipping number {number}"} for number in range(250)])
+    runs.ended(runs.start(project))
+    asked = len(llm.history)
+    llm.latency_s = 1
+    run = runs.start(project, only_missing=False)
+    until(lambda: len(llm.history) > asked)
+
+    runs.call("POST", f"/runs/{run}/pause")
+    paused = until(lambda: (seen := runs.call("GET", f"/runs/{run}"))["state"] == "paused" and seen)
+    runs.call("POST", f"/runs/{run}/resume")
+    found = runs.ended(run)
+
+    assert 0 < paused["done"] < 550
+    assert [found[name] for name in ("state", "labeled", "total")] == ["succeeded", 550, 550]
+    assert len(llm.history) == 2 * asked
+    assert predictions_per_task(studio, project) == {1: 550}
+
+
 @pytest.fixture
 def apart(backend: Backend) -> Iterator[Mapping[str, str]]:
     """Settings of a backend with a Redis of its own, so that only a test's own workers do its runs."""
-    with redis_server() as redis:
-        yield {**backend.env, "REDIS_URL": redis.url}
+    with redis_server() as server:
+        yield {**backend.env, "REDIS_URL": server.url}
 
 
 @pytest.fixture

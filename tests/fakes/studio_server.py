@@ -16,6 +16,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import requests
 
+from tests.fakes.studio_tasks import StudioTasks
+
 Json = dict[str, Any]
 LEGACY_DISABLED = (
     "Authentication token no longer valid: legacy token authentication has been disabled for this organization"
@@ -49,6 +51,8 @@ class FakeLabelStudio:
         self.ml_backends: list[Json] = []
         """With ``password``, which the real one does not show."""
         self.webhooks: list[Json] = []
+        self.tasks = StudioTasks()
+        """Of the one project that a test's bulk runs are about."""
         self._end = threading.Event()
         studio = self
 
@@ -59,7 +63,7 @@ class FakeLabelStudio:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 studio._answer(self, self.command, self.path, self.headers.get("Authorization", ""), body)
 
-            do_POST = do_GET  # noqa: N815 - http.server's names
+            do_POST = do_PATCH = do_DELETE = do_GET  # noqa: N815 - http.server's names
 
             def log_message(self, *_: object) -> None:
                 """Quiet."""
@@ -111,11 +115,21 @@ class FakeLabelStudio:
             return 200, {"id": 1, "email": "admin@example.com", "username": ""}
         if match := re.fullmatch(r"/api/projects/(\d+)/", path):
             project = self.projects.get(int(match[1]))
+            if project and method == "PATCH":
+                project |= json.loads(body)
             return (200, project) if project else self._refuse(404, "No Project matches the given query.")
         if path == "/api/ml/":
             return 200, [self._with_state(row) for row in self.ml_backends if str(row["project"]) in query["project"]]
         if path == "/api/webhooks/":
             return 200, [row for row in self.webhooks if str(row["project"]) in query["project"]]
+        if match := re.fullmatch(r"/api/projects/(\d+)/import/predictions", path):
+            return self.tasks.imported(json.loads(body), f"project {match[1]}")
+        if path == "/api/tasks/":
+            return self.tasks.listed(query)
+        if path == "/api/predictions/":
+            return 200, list(self.tasks.predictions)
+        if match := re.fullmatch(r"/api/predictions/(\d+)/", path):
+            return self.tasks.deleted_prediction(int(match[1]))
         return 404, PAGE
 
     def _refusal(self, auth: str) -> str:

@@ -28,7 +28,9 @@ class Clock:
 
 @pytest.fixture
 def client(redis_url: str) -> Iterator[redis.Redis]:
+    """Of a site that knows both projects."""
     with connect(redis_url) as client:
+        client.hset(KEYS.projects, mapping={str(REF.id): REF.created, str(OTHER.id): OTHER.created})
         yield client
 
 
@@ -196,13 +198,16 @@ def test_forgetting_a_project_leaves_no_key_of_it_and_its_neighbours_theirs(back
     work = backend.work
     both = AnswerCache(work.redis, Keys(""), days=7, size=1000)
     for ref in (REF, OTHER):
+        work.projects.state(ref)
         both.of(ref).keep({f"subject {number}": "[]" for number in range(50)})
     assert list(work.redis.scan_iter(Keys("").pattern(REF.id)))
 
     work.projects.forget(REF.id)
 
     assert list(work.redis.scan_iter(Keys("").pattern(REF.id))) == []
+    both.of(REF).keep({"subject 1": "[]"})  # of a worker that was labelling meanwhile
     assert both.of(REF).recall(["subject 1"]) == [None]
+    assert list(work.redis.scan_iter(Keys("").pattern(REF.id))) == []
     assert both.of(OTHER).recall(["subject 1"]) == ["[]"]
 
 
