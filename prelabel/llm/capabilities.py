@@ -108,15 +108,22 @@ class Learned:
                 ahead.set()
                 self._ahead = None
 
-    async def refused(self, feature: str, by: Capabilities, spared: Capabilities) -> None:
+    async def refused(self, feature: str, by: Capabilities, spared: Capabilities) -> bool:
         """A request made by ``by`` was refused for ``feature``, of which another caller may have heard already.
 
+        What was accepted before is only doubted at first: gateways have their moments, and a day without strict replies
+        is a high price for one of them. The next refusal is believed, unless it is accepted again before.
+
         :param spared: what it is to be from now on.
+        :returns: whether it is believed.
         """
-        if getattr(self.now, feature) == getattr(by, feature):
-            self._followed = self._ignored = 0
-            now = replace(self.now, accepted=self.now.accepted - {feature})
-            await self._learn(replace(now, **{feature: getattr(spared, feature)}))
+        if getattr(self.now, feature) != getattr(by, feature):
+            return True
+        if feature in self.now.accepted:
+            self.now = replace(self.now, accepted=self.now.accepted - {feature})
+            return False
+        await self._give_up(feature, spared)
+        return True
 
     async def accepted(self, features: frozenset[str], by: Capabilities) -> None:
         """A request made by ``by`` with these features was answered."""
@@ -134,7 +141,7 @@ class Learned:
         self._followed += follows
         self._ignored += not follows
         if self._ignored >= 2 and self._ignored > self._followed:
-            await self.refused("form", by, by.without("form"))
+            await self._give_up("form", by.without("form"))
 
     def suspects(self, by: Capabilities, features: frozenset[str]) -> list[tuple[str, Capabilities]]:
         """After a refusal without a reason: the features that have not been accepted yet, each with what spares it."""
@@ -154,6 +161,11 @@ class Learned:
             with suppress(ValueError, TypeError):
                 self.now = Capabilities.unpacked(kept) if kept else self._first
             self._until = time.monotonic() + REMEMBERED_S
+
+    async def _give_up(self, feature: str, spared: Capabilities) -> None:
+        self._followed = self._ignored = 0
+        now = replace(self.now, accepted=self.now.accepted - {feature})
+        await self._learn(replace(now, **{feature: getattr(spared, feature)}))
 
     async def _learn(self, now: Capabilities) -> None:
         self.now = now

@@ -139,8 +139,8 @@ class ChatClient:
                 except Refused as refused:
                     refusal = refused.refusal
                     if feature := refusal.feature(features):
-                        await learned.refused(feature, by, by.without(feature, refusal.words))
-                        _tell(f"the LLM's server refuses {feature}; it is left out from now on")
+                        if await learned.refused(feature, by, by.without(feature, refusal.words)):
+                            _tell(f"the LLM's server refuses {feature}; it is left out from now on")
                         continue
                     for suspect in self._suspects(refusal, by, features, tries):
                         if reply := await self._without(*suspect, request, by, wants):

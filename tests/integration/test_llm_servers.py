@@ -382,3 +382,13 @@ def test_a_reply_tells_its_price_as_the_settings_have_it_or_that_it_is_unknown(l
 
     assert set_.cost == pytest.approx((set_.prompt_tokens + 2 * set_.completion_tokens) / 1e6)
     assert unknown.cost is None
+
+
+def test_one_refusal_of_what_was_accepted_changes_nothing(llm: FakeLLM, ask: Ask) -> None:
+    ask("refund 1")
+    llm.enqueue(moods.as_openai("response_format", {"type": "json_schema"}))
+
+    ask("refund 2")
+    ask("refund 3")
+
+    assert [asked.body["response_format"]["type"] for asked in llm.history] == ["json_schema"] * 4

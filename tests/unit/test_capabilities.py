@@ -166,6 +166,22 @@ def test_what_cannot_be_read_is_not_known(text: str) -> None:
     assert asyncio.run(know()) == Capabilities()
 
 
+def test_what_was_accepted_is_given_up_when_it_is_refused_again() -> None:
+    async def forms() -> list[Form]:
+        learned = Learned("server", "openai", NoMemory())
+        by = learned.now
+        seen = []
+        for is_refused in (False, True, False, True, True):
+            if is_refused:
+                await learned.refused("form", by, by.without("form"))
+            else:
+                await learned.accepted(frozenset({"form"}), by)
+            seen.append(learned.now.form)
+        return seen
+
+    assert asyncio.run(forms()) == [*[Form.STRICT] * 4, Form.OBJECT_OF_SCHEMA]
+
+
 def test_a_refusal_heard_twice_takes_one_rung() -> None:
     async def refuse_twice() -> Form:
         learned = Learned("server", "openai", NoMemory())
