@@ -15,7 +15,7 @@ from prelabel.core.types import Abstained, Failed, Outcome, Ticket, Usage
 from prelabel.errors import LLMError, LLMRefusesContent, LLMRefusesForm, LLMRefusesRequest
 from prelabel.llm.exchange import ChatReply, ChatRequest
 
-UNREAD = "the LLM's reply names no label of the config"
+UNREAD = "the LLM's reply holds no answer with a label of the config"
 MOST_REPLY_ROOM = 32
 """How many times the usual limit a reply may ever have."""
 

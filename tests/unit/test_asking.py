@@ -21,7 +21,7 @@ INTENT = Choices("intent", "text", (Label("refund", "Refund"), Label("other", "O
 LABELED = Labeled({"intent": ("refund",)}, 0.9)
 OTHER = Labeled({"intent": ("other",)}, 0.9)
 CUT_OFF = "the LLM's reply was cut off"
-NO_LABEL_NAMED = Abstained("the LLM's reply names no label of the config")
+NO_LABEL_NAMED = Abstained("the LLM's reply holds no answer with a label of the config")
 PATIENCE_S = 5.0
 
 
