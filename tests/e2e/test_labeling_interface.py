@@ -65,3 +65,25 @@ def test_a_correction_stands_among_the_examples_of_the_next_prompt(
     [asked] = llm.asked_about(ANOTHER_REFUND)
     assert asked.examples == ({"text": REFUND, "label": "3"},)
     assert (llm.complaints, interface.page_errors) == ([], [])
+
+
+def test_why_a_label_was_chosen_stands_beside_it(
+    studio: StudioApi, backend: Backend, interface: LabelingInterface, llm: FakeLLM
+) -> None:
+    reasoning = '<TextArea name="reasoning" toName="text" smart="false" editable="true" maxSubmissions="1"/>\n</View>'
+    project = studio.create_project("With reasons", CONFIG.replace("</View>", reasoning))
+    backend.connect(project)
+    [task] = studio.import_tasks(project, [{"text": REFUND}])
+
+    interface.open_task(project, task)
+    interface.expect_chosen("Refund")
+    interface.expect_text(COMMENT)
+    interface.screenshot("5-why-a-label")
+    interface.submit()
+
+    [prediction] = studio.predictions(project)
+    assert {region["from_name"]: region["type"] for region in prediction["result"]} == {
+        "intent": "choices",
+        "reasoning": "textarea",
+    }
+    assert (llm.complaints, interface.page_errors) == ([], [])
