@@ -118,7 +118,7 @@ class _Asking:
         rest = self._take(reply, group)
         if not rest:
             return
-        if reply.is_cut_off and not is_longer:
+        if reply.is_cut_off and (not is_longer or self._grows(reply)):
             await self.ask_group(rest, is_longer=True, is_repair=is_repair)
         elif len(group) == 1 and not is_repair and not reply.is_refusal:
             await self.ask_group(rest, is_longer=is_longer, is_repair=True)
@@ -126,6 +126,13 @@ class _Asking:
             self._settle(rest, Abstained(reply.problem or UNREAD))
         else:
             await self._ask_in_halves(rest)
+
+    def _grows(self, reply: ChatReply) -> bool:
+        """Whether there is more room from now on, since twice the room was spent before the first word was said."""
+        if reply.text.strip() or self._measured.reply_room >= MOST_REPLY_ROOM:
+            return False
+        self._measured.reply_room *= 2
+        return True
 
     async def _ask_in_halves(self, group: Sequence[Item], alone: Outcome | None = None) -> None:
         """Again, in smaller requests.

@@ -22,8 +22,9 @@ NOTES_SHARE = 4
 """Notes take at most one part in so many of the room."""
 REPLY_TOKENS, COMMENT_TOKENS, LABEL_TOKENS = 24, 60, 3
 """What one answer usually costs; its comment; a further label of a multiple choice."""
-SPARE_REPLY, SPARE_REPLY_TOKENS = 3, 1000
-"""How many times that a reply may take, and what it may take besides, to think aloud or in secret."""
+SPARE_REPLY, SPARE_REPLY_TOKENS = 3, 100
+"""How many times that a reply may take, and what it may take besides. No more: OpenAI counts the limit itself as used
+when it holds a key to its tokens a minute (https://platform.openai.com/docs/guides/rate-limits)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ Nothing is ever matched to "the nearest" label: what none of these finds is no l
 import unicodedata
 from functools import lru_cache
 
-from prelabel.core.schema import label_ids
+from prelabel.core.schema import fold, label_ids
 from prelabel.core.types import Choices, Label
 
 
@@ -15,12 +15,6 @@ def match_label(written: str, question: Choices) -> Label | None:
     written = written.strip()
     ids, exact, folded = _names(question)
     return ids.get(unicodedata.normalize("NFKC", written)) or exact.get(written) or folded.get(fold(written))
-
-
-def fold(text: str) -> str:
-    """``text`` with what writers vary at will taken out: width and composition (NFKC), case, space, punctuation."""
-    plain = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    return "".join(char for char in plain if unicodedata.category(char)[0] in "LNMS")
 
 
 @lru_cache(maxsize=256)

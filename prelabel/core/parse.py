@@ -22,6 +22,7 @@ Answer = Labeled | Abstained
 NO_LABEL_FITS = "the LLM says that no label fits"
 MOST_OPENINGS = 50
 LONGEST_REPLY = 100_000
+LONGEST_NUMBER = 10
 """Brackets at which JSON is looked for, and characters in which: no reply may cost more than it is worth."""
 UNSTATED_CONFIDENCE = 0.5
 """The score of an answer whose confidence is missing or no number."""
@@ -101,7 +102,7 @@ def _items(value: object, count: int) -> list[dict[str, Any]]:
         inner = value.get("answers")
         value = inner if isinstance(inner, list) else [value]
     items = [item for item in value if isinstance(item, dict) and item] if isinstance(value, list) else []
-    if count == 1 and len(items) == 1:
+    if count == 1 and len(items) == 1 and _number(items[0].get("id", 1)) in {0, 1}:
         return [{**items[0], "id": 1}]
     return items
 
@@ -109,33 +110,41 @@ def _items(value: object, count: int) -> list[dict[str, Any]]:
 def _number(value: object) -> int | None:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    try:
-        return int(str(value))
-    except ValueError:
-        return None
+    text = str(value)
+    return int(text) if text.isdecimal() and len(text) < LONGEST_NUMBER else None
 
 
 def _read_items(reply: str, count: int) -> list[dict[str, Any]]:
-    """The answer objects in ``reply``: of the last JSON value with ``answers``, else of the first list of them.
+    """The answer objects in ``reply``: of the last JSON value with ``answers``, else of the last list of them.
 
-    Else those that stand by themselves: all that is whole in a list that was cut off, or one object a line.
+    Else those that stand by themselves: all that is whole in a list that was cut off, or one object a line. Nothing if
+    there is a draft, and what was to take its place was cut off.
     """
-    values = [_unwrapped(value) for value in _json_values(reply[:LONGEST_REPLY])]
-    named = [value for value in values if isinstance(value, dict) and isinstance(value.get("answers"), list)]
+    reply = reply[:LONGEST_REPLY]
+    found = [(_unwrapped(value), end) for value, end in _json_values(reply)]
+    values = [value for value, _ in found]
+    ends = [end for value, end in found if _is_named(value)]
+    if ends and reply.find('"answers"', ends[-1]) >= 0:
+        return []
+    named = [value for value in values if _is_named(value)]
     lists = [value for value in values if isinstance(value, list)]
     lone = [value for value in values if isinstance(value, dict) and value not in named]
-    candidates = (_items(value, count) for value in (*reversed(named), *lists, lone))
+    candidates = (_items(value, count) for value in (*reversed(named), *reversed(lists), lone))
     return next((items for items in candidates if items), [])
 
 
-def _json_values(reply: str) -> Iterator[object]:
-    """Every JSON object and array that stands in ``reply``, those within another left out."""
+def _is_named(value: object) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("answers"), list)
+
+
+def _json_values(reply: str) -> Iterator[tuple[object, int]]:
+    """Every JSON object and array that stands in ``reply``, those within another left out, and where each ends."""
     decoder, end = json.JSONDecoder(), 0
     for opening in islice(re.finditer(r"[{\[]", reply), MOST_OPENINGS):
         if opening.start() >= end:
             with suppress(ValueError, RecursionError):
                 value, end = decoder.raw_decode(reply, opening.start())
-                yield value
+                yield value, end
 
 
 def _unwrapped(value: object) -> object:

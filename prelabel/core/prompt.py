@@ -98,11 +98,8 @@ def _read(version: str) -> str:
 
 def _render_question(key: str, question: Choices) -> str:
     rule = "every id that fits" if question.multiple else "one id"
-    if question.multiple:
-        otherwise = "" if question.required else ", or an empty list if none fits"
-    else:
-        otherwise = f', or "{no_label_id(question.labels)}" if none fits'
-    lines = [f'Labels of "{question.name}" ("{key}": {rule}{otherwise}):']
+    otherwise = ", or an empty list" if question.multiple else f', or "{no_label_id(question.labels)}"'
+    lines = [f'Labels of "{question.name}" ("{key}": {rule}{otherwise} if none fits):']
     for label_id, label in label_ids(question.labels).items():
         text = " ".join(label.text.split())
         lines.append(f"{label_id} {text} - {' '.join(label.hint.split())}" if label.hint else f"{label_id} {text}")

@@ -19,19 +19,28 @@ COMMENT = "comment"
 def label_ids(labels: Sequence[Label]) -> dict[str, Label]:
     """Id to label in the config's order: "1", "2", ..., or "L1", ... where a label itself is named like an id.
 
-    A label called "5" must not be taken for the fifth label.
+    A label called "5", or "5.", must not be taken for the fifth label.
     """
-    spelled = (name for label in labels for name in (label.value, label.text, *label.aliases))
-    names = {unicodedata.normalize("NFKC", name).strip().casefold() for name in spelled}
+    names = _folded_names(labels)
     numbers = [str(number) for number in range(1, len(labels) + 1)]
-    prefix = next(prefix for prefix in _prefixes() if names.isdisjoint(prefix.casefold() + n for n in numbers))
+    prefix = next(prefix for prefix in _prefixes() if names.isdisjoint(fold(prefix + n) for n in numbers))
     return {prefix + number: label for number, label in zip(numbers, labels, strict=True)}
 
 
 def no_label_id(labels: Sequence[Label]) -> str:
     """The id by which the LLM says that no label of a single choice fits: "none", unless a label is called so."""
-    names = {name.strip().casefold() for label in labels for name in (label.value, label.text, *label.aliases)}
-    return next(name for name in _no_label_names() if name not in names)
+    names = _folded_names(labels)
+    return next(name for name in _no_label_names() if fold(name) not in names)
+
+
+def fold(text: str) -> str:
+    """``text`` with what writers vary at will taken out: width and composition (NFKC), case, space, punctuation."""
+    plain = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return "".join(char for char in plain if unicodedata.category(char)[0] in "LNMS")
+
+
+def _folded_names(labels: Sequence[Label]) -> set[str]:
+    return {fold(name) for label in labels for name in (label.value, label.text, *label.aliases)}
 
 
 def answer_keys(questions: Sequence[Choices]) -> dict[str, Choices]:
@@ -56,7 +65,7 @@ def reply_schema(questions: Sequence[Choices], *, with_comment: bool = False) ->
 
 def _prefixes() -> Iterator[str]:
     yield from ("", "L", "id")
-    yield from (f"id{'_' * length}" for length in count(1))
+    yield from (f"id{'x' * length}" for length in count(1))
 
 
 def _no_label_names() -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -89,6 +90,7 @@ class Learned:
         self._ahead: asyncio.Event | None = None
         self.now = self._first
         self._followed = self._ignored = 0
+        self._reply_share = 1 / 3
 
     @asynccontextmanager
     async def asking(self, *, with_length: bool, with_logprobs: bool) -> AsyncIterator[None]:
@@ -112,14 +114,14 @@ class Learned:
         """A request made by ``by`` was refused for ``feature``, of which another caller may have heard already.
 
         What was accepted before is only doubted at first: gateways have their moments, and a day without strict replies
-        is a high price for one of them. The next refusal is believed, unless it is accepted again before.
+        is a high price for one of them. A request that is sent after that and refused again is believed.
 
         :param spared: what it is to be from now on.
         :returns: whether it is believed.
         """
         if getattr(self.now, feature) != getattr(by, feature):
             return True
-        if feature in self.now.accepted:
+        if feature in by.accepted:
             self.now = replace(self.now, accepted=self.now.accepted - {feature})
             return False
         await self._give_up(feature, spared)
@@ -142,6 +144,15 @@ class Learned:
         self._ignored += not follows
         if self._ignored >= 2 and self._ignored > self._followed:
             await self._give_up("form", by.without("form"))
+
+    def reckoned_reply(self, max_tokens: int) -> int:
+        """What a reply of at most so many tokens will take, by those that came before."""
+        return math.ceil(self._reply_share * max_tokens)
+
+    def took(self, max_tokens: int, completion_tokens: int) -> None:
+        """A reply of at most ``max_tokens`` took so many."""
+        if max_tokens and completion_tokens:
+            self._reply_share += 0.1 * (min(1.0, completion_tokens / max_tokens) - self._reply_share)
 
     def suspects(self, by: Capabilities, features: frozenset[str]) -> list[tuple[str, Capabilities]]:
         """After a refusal without a reason: the features that have not been accepted yet, each with what spares it."""

@@ -33,8 +33,11 @@ log = logging.getLogger(__name__)
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 20.0
 LONGEST_ASKED_S = 600.0
 """A server that asks to be left alone for longer is tried again after this."""
-USUAL_REPLY_TOKENS = 200
-"""What a reply is reckoned at before it is there, where the request sets no limit."""
+REPLY_TOKENS = 600
+"""What a reply is taken to be limited to where the request sets no limit."""
+THINKING_TOKENS = 4000
+"""Added to the limit for models that think in secret first and spend the same tokens on it: OpenAI's since o1, those
+that know ``max_completion_tokens`` alone (https://platform.openai.com/docs/guides/reasoning)."""
 _LOGGED_EVERY_S = 10.0
 
 
@@ -131,6 +134,7 @@ class ChatClient:
         learned = self._learned
         wants = {"with_length": request.max_tokens is not None, "with_logprobs": request.logprobs}
         async with learned.asking(**wants):
+            doubted: set[str] = set()
             while True:
                 by = learned.now
                 features = by.sent(**wants)
@@ -139,8 +143,12 @@ class ChatClient:
                 except Refused as refused:
                     refusal = refused.refusal
                     if feature := refusal.feature(features):
-                        if await learned.refused(feature, by, by.without(feature, refusal.words)):
+                        spared = by.without(feature, refusal.words)
+                        if await learned.refused(feature, by, spared):
                             _tell(f"the LLM's server refuses {feature}; it is left out from now on")
+                        elif feature in doubted:  # it refuses it of this request alone
+                            return await self._sparing(spared, request, wants)
+                        doubted.add(feature)
                         continue
                     for suspect in self._suspects(refusal, by, features, tries):
                         if reply := await self._without(*suspect, request, by, wants):
@@ -172,12 +180,23 @@ class ChatClient:
         await self._learned.refused(feature, by, spared)
         return reply
 
+    async def _sparing(self, spared: Capabilities, request: ChatRequest, wants: dict[str, bool]) -> ChatReply:
+        """The reply to a request without what is refused of it, and only of it.
+
+        :raises LLMError: that is refused, too.
+        """
+        try:
+            return await self._send(request, spared, spared.sent(**wants))
+        except Refused as refused:
+            raise refused.refusal.as_error(self._target.model) from refused
+
     async def _send(self, request: ChatRequest, by: Capabilities, features: frozenset[str]) -> ChatReply:
         """:raises Refused: the server answered with an error.
         :raises LLMUnavailable: it did not answer.
         """
+        most = request.max_tokens or REPLY_TOKENS
         reckoned = sum(estimate_tokens(message.content) for message in request.messages)
-        reckoned += request.max_tokens or USUAL_REPLY_TOKENS
+        reckoned += self._learned.reckoned_reply(most)
         async with self._limits.request(reckoned, is_awaited=self._is_awaited) as permit:
             try:
                 answer = await self._connection.chat.completions.with_raw_response.create(**self._body(request, by))
@@ -194,6 +213,7 @@ class ChatClient:
             except ValueError as error:
                 raise LLMUnavailable("the LLM's server sent what is no JSON") from error
             permit.settle(answer.headers, reply.prompt_tokens + reply.completion_tokens or reckoned)
+            self._learned.took(most, reply.completion_tokens)
             self._limits.went_well()
         await self._learned.accepted(features, by)
         if not reply.problem:
@@ -218,7 +238,7 @@ class ChatClient:
         if by.temperature:
             body["temperature"] = self._settings.temperature
         if by.length and request.max_tokens is not None:
-            body[by.length] = request.max_tokens
+            body[by.length] = request.max_tokens + (THINKING_TOKENS if by.length == "max_completion_tokens" else 0)
         if by.logprobs and request.logprobs:
             body["logprobs"] = True
         if self._target.routed_to:

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass, field, replace
+from urllib.parse import urlsplit
 
 import openai
 
@@ -39,7 +40,17 @@ class Endpoint:
         )
 
     def connect(self) -> openai.AsyncOpenAI:
-        """A client that tries once: pauses and further tries are :class:`prelabel.llm.chat.ChatClient`'s."""
+        """A client that tries once: pauses and further tries are :class:`prelabel.llm.chat.ChatClient`'s.
+
+        What OpenAI's client takes from the environment by itself (``OPENAI_ORG_ID``, ``OPENAI_PROJECT_ID``,
+        ``OPENAI_CUSTOM_HEADERS``) is left out: it would reach other servers, too.
+        """
+        client = self._client()
+        client.organization = client.project = None
+        client._custom_headers = {}  # noqa: SLF001  there is no other way to have none
+        return client
+
+    def _client(self) -> openai.AsyncOpenAI:
         if self.provider == "azure":
             return openai.AsyncAzureOpenAI(
                 api_key=self.key,
@@ -84,10 +95,15 @@ def targets(settings: Settings) -> list[Target]:
     main = Endpoint.of(settings)
     found = [Target(main, settings.openai_model)]
     for fallback in settings.fallbacks:
-        if fallback.base_url:
+        if fallback.base_url and urlsplit(fallback.base_url)[:2] != urlsplit(main.base_url)[:2]:
             own = Endpoint("openai", fallback.base_url, fallback.key or "none", "", "", main.timeout_s)
         else:
-            own = replace(main, key=fallback.key or main.key, deployment=fallback.model if main.deployment else "")
+            own = replace(
+                main,
+                base_url=fallback.base_url or main.base_url,
+                key=fallback.key or main.key,
+                deployment=fallback.model if main.deployment else "",
+            )
         found.append(Target(own, fallback.model))
     return _routed(found)
 

@@ -61,9 +61,14 @@ def _counted(completion: ChatCompletion, **read: Any) -> ChatReply:
     details = usage.prompt_tokens_details if usage else None
     return ChatReply(
         **read,
-        prompt_tokens=(usage.prompt_tokens or 0) if usage else 0,
-        cached_tokens=(details.cached_tokens or 0) if details else 0,
-        completion_tokens=(usage.completion_tokens or 0) if usage else 0,
+        prompt_tokens=_count(usage and usage.prompt_tokens),
+        cached_tokens=_count(details and details.cached_tokens),
+        completion_tokens=_count(usage and usage.completion_tokens),
         cost=stated_cost(usage.model_extra or {}) if usage else None,
         model=str(completion.model or ""),
     )
+
+
+def _count(value: object) -> int:
+    """A number of tokens, 0 where a server has written something else there."""
+    return value if isinstance(value, int) and value > 0 else 0

@@ -212,20 +212,38 @@ def test_a_lone_reply_that_is_cut_off_with_twice_the_room_abstains() -> None:
 
 def test_a_model_that_needs_the_room_gets_it_from_then_on() -> None:
     measured = Measured()
-    answered = ChatReply('{"answers": [{"id": 1, "label": "1"}]}', completion_tokens=1900)
-    run(InTurn(ChatReply("", CUT_OFF, is_cut_off=True, completion_tokens=1072), answered), ["a"], measured=measured)
+    answered = ChatReply('{"answers": [{"id": 1, "label": "1"}]}', completion_tokens=250)
+    run(InTurn(ChatReply("", CUT_OFF, is_cut_off=True, completion_tokens=172), answered), ["a"], measured=measured)
     chat = InTurn(answered)
 
     run(chat, ["b"], measured=measured)
 
-    assert (measured.reply_room, chat.requests[0].max_tokens) == (2, 2 * 1072)
+    assert (measured.reply_room, chat.requests[0].max_tokens) == (2, 2 * 172)
+
+
+def test_a_model_that_thinks_for_long_gets_the_room_for_it() -> None:
+    measured = Measured()
+    thinking = ChatReply("", CUT_OFF, is_cut_off=True)
+
+    outcomes = run(
+        InTurn(*[thinking] * 4, '{"answers": [{"id": 1, "label": "1", "confidence": 0.9}]}'), ["a"], measured=measured
+    )
+
+    assert (outcomes, measured.reply_room) == ([LABELED], 8)
+
+
+def test_a_model_that_never_says_a_word_is_given_up() -> None:
+    thinking = FakeChat({"a": ChatReply("", CUT_OFF, is_cut_off=True)})
+
+    assert run(thinking, ["a"]) == [Abstained(CUT_OFF)]
+    assert len(thinking.requests) < 12
 
 
 def test_a_model_that_needed_no_more_room_gets_no_more() -> None:
     measured = Measured()
     answered = ChatReply('{"answers": [{"id": 1, "label": "1"}]}', completion_tokens=12)
 
-    run(InTurn(ChatReply("", CUT_OFF, is_cut_off=True, completion_tokens=1072), answered), ["a"], measured=measured)
+    run(InTurn(ChatReply("", CUT_OFF, is_cut_off=True, completion_tokens=172), answered), ["a"], measured=measured)
 
     assert measured.reply_room == 1
 

@@ -169,9 +169,9 @@ def test_what_cannot_be_read_is_not_known(text: str) -> None:
 def test_what_was_accepted_is_given_up_when_it_is_refused_again() -> None:
     async def forms() -> list[Form]:
         learned = Learned("server", "openai", NoMemory())
-        by = learned.now
         seen = []
         for is_refused in (False, True, False, True, True):
+            by = learned.now
             if is_refused:
                 await learned.refused("form", by, by.without("form"))
             else:
@@ -180,6 +180,18 @@ def test_what_was_accepted_is_given_up_when_it_is_refused_again() -> None:
         return seen
 
     assert asyncio.run(forms()) == [*[Form.STRICT] * 4, Form.OBJECT_OF_SCHEMA]
+
+
+def test_requests_that_were_refused_at_once_are_one_doubt() -> None:
+    async def form() -> Form:
+        learned = Learned("server", "openai", NoMemory())
+        await learned.accepted(frozenset({"form"}), learned.now)
+        by = learned.now
+        for _ in range(3):
+            await learned.refused("form", by, by.without("form"))
+        return learned.now.form
+
+    assert asyncio.run(form()) is Form.STRICT
 
 
 def test_a_refusal_heard_twice_takes_one_rung() -> None:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from prelabel.core.match import fold, match_label
+from prelabel.core.match import match_label
+from prelabel.core.schema import fold
 from prelabel.core.types import Choices, Label
 
 REFUND = Label("refund_request", "Refund request", aliases=("money back", "返金"))

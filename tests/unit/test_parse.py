@@ -131,6 +131,22 @@ def test_a_lone_tickets_answer_may_be_numbered_from_0() -> None:
     assert parse_reply(reply(answer(0)), [SINGLE], 1) == {1: REFUNDED}
 
 
+def test_a_lone_ticket_is_not_given_what_is_said_of_another() -> None:
+    assert parse_reply(reply(answer(7)), [SINGLE], 1) == {}
+
+
+def test_a_draft_gives_way_to_what_comes_last() -> None:
+    draft, final = json.dumps([answer(1, "2"), answer(2, "2")]), json.dumps([answer(1), answer(2)])
+
+    assert parse_reply(f"For example {draft}. Final: {final}", [SINGLE], 2) == {1: REFUNDED, 2: REFUNDED}
+
+
+def test_a_draft_is_no_answer_where_the_answer_was_cut_off() -> None:
+    text = f"{reply(answer(1, '2'), answer(2, '2'))} No: {reply(answer(1), answer(2))[:-20]}"
+
+    assert parse_reply(text, [SINGLE], 2) == {}
+
+
 def test_one_answer_a_line_is_read() -> None:
     lines = "\n".join(json.dumps(answer(number)) for number in (1, 2))
 

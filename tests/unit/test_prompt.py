@@ -82,7 +82,7 @@ def test_the_system_message_is_the_same_for_all_tickets() -> None:
         (False, False, '"label": one id, or "none" if none fits'),
         (False, True, '"label": one id, or "none" if none fits'),
         (True, False, '"labels": every id that fits, or an empty list if none fits'),
-        (True, True, '"labels": every id that fits'),
+        (True, True, '"labels": every id that fits, or an empty list if none fits'),
     ],
 )
 def test_the_heading_says_how_many_ids_may_be_given(multiple: bool, required: bool, rule: str) -> None:
