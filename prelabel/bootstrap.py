@@ -6,13 +6,11 @@ Nothing here opens a connection: clients connect on first use, so a server may l
 import logging
 from dataclasses import dataclass
 from functools import cache, partial
-from urllib.parse import urlsplit
 
 import redis
 
 from prelabel.config import Settings
 from prelabel.connecting import Connecting
-from prelabel.core.rates import Rates
 from prelabel.errors import StudioError
 from prelabel.examples import Examples
 from prelabel.guidance.notes import Guidance
@@ -21,7 +19,7 @@ from prelabel.learning import Learning
 from prelabel.llm.budget import OwnBudget, SharedBudget
 from prelabel.llm.endpoint import Endpoint
 from prelabel.llm.limits import KeyLimits
-from prelabel.llm.loop import LLM
+from prelabel.llm.loop import LLM, rates_of
 from prelabel.service import Service
 from prelabel.store import connection
 from prelabel.store.annotations import Annotations
@@ -109,9 +107,8 @@ def _answers(settings: Settings, client: redis.Redis, keys: Keys) -> AnswersOf |
 
 
 def _limits(settings: Settings, endpoint: Endpoint) -> KeyLimits:
-    """What one key of one server allows; ``LLM_RPM`` and ``LLM_TPM`` are about the main server alone."""
-    is_main = urlsplit(endpoint.base_url).netloc == urlsplit(settings.llm_url).netloc
-    rates = Rates(settings.llm_rpm, settings.llm_tpm) if is_main else Rates()
+    """What one key of one server allows, to all processes together."""
+    rates = rates_of(settings, endpoint)
     key = limits_key(endpoint.base_url, endpoint.key)
     budget = SharedBudget(RedisBudget(settings.redis_url, key, rates), OwnBudget(rates), settings.workers)
     return KeyLimits(settings.llm_concurrency, budget)

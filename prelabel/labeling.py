@@ -123,14 +123,22 @@ class Labeler:
         outcomes: list[Outcome | None] = [*known.recall(told)] if known else [None] * len(told)
         usage.from_cache += len(told) - outcomes.count(None)
         unknown = [each for each, outcome in zip(told, outcomes, strict=True) if outcome is None]
-        asked = self._ask(project.settings, work, unknown, ends, usage)
+        stand_ins: set[int] = set()
+        asked = self._ask(project.settings, work, unknown, ends, usage, stand_ins)
         if known:
-            known.keep(unknown, asked)
+            pairs = enumerate(zip(unknown, asked, strict=True))
+            known.keep(pair for place, pair in pairs if place not in stand_ins)
         rest = iter(asked)
         return [next(rest) if outcome is None else outcome for outcome in outcomes]
 
     def _ask(
-        self, settings: Settings, work: Assignment, told: Sequence[Told], ends: float, usage: Usage
+        self,
+        settings: Settings,
+        work: Assignment,
+        told: Sequence[Told],
+        ends: float,
+        usage: Usage,
+        stand_ins: set[int],
     ) -> list[Outcome]:
         """What the LLM says."""
         if not told:
@@ -143,6 +151,7 @@ class Labeler:
             deadline_s=ends - time.monotonic(),
             usage=usage,
             measured=self._measured[settings.llm_url, settings.openai_model],
+            stand_ins=stand_ins,
         )
         left_s = max(0.0, ends - time.monotonic())
         try:

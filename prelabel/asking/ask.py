@@ -5,6 +5,7 @@ neighbours anything; only a ticket that is alone in its request abstains. What a
 """
 
 import asyncio
+import logging
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Protocol
@@ -14,6 +15,8 @@ from prelabel.core.parse import parse_reply
 from prelabel.core.types import Abstained, Failed, Outcome, Ticket, Usage
 from prelabel.errors import LLMError, LLMRefusesContent, LLMRefusesForm, LLMRefusesRequest
 from prelabel.llm.exchange import ChatReply, ChatRequest
+
+log = logging.getLogger(__name__)
 
 UNREAD = "the LLM's reply holds no answer with a label of the config"
 MOST_REPLY_ROOM = 32
@@ -36,6 +39,7 @@ async def ask(
     *,
     order: Sequence[int] | None = None,
     measured: Measured | None = None,
+    stand_ins: set[int] | None = None,
 ) -> list[Outcome]:
     """One outcome per ticket, in order, after at most about ``deadline_s`` seconds.
 
@@ -45,22 +49,32 @@ async def ask(
     :param order: the tickets' places in the order in which they are put together, for instance the similar side by
         side; else as they come.
     :param measured: what is known of the LLM's tokens; brought up to date.
+    :param stand_ins: the places of tickets that another than the main model has answered are added to it.
     """
+    ends = asyncio.get_running_loop().time() + deadline_s
+    # Long tickets take long to cut, and others are waiting for this loop.
+    composer, groups = await asyncio.to_thread(_composed, assignment, told, order, measured or Measured())
+    asking = _Asking(chat, composer, usage or Usage(), set() if stand_ins is None else stand_ins)
+    try:
+        async with asyncio.timeout_at(ends), asyncio.TaskGroup() as running:
+            for group in groups:
+                running.create_task(asking.ask_group(group))
+    except TimeoutError:
+        log.debug("late: %d tickets", len(told) - len(asking.outcomes))
+    except ExceptionGroup as bugs:
+        raise bugs.exceptions[0] from None
+    not_reached = Failed(f"not reached within {deadline_s:{'.3g' if deadline_s < 100 else '.0f'}} s")
+    return [asking.outcomes.get(place, not_reached) for place in range(len(told))]
+
+
+def _composed(
+    assignment: Assignment, told: Sequence[Told], order: Sequence[int] | None, measured: Measured
+) -> tuple[Composer, list[list[Item]]]:
+    """The tickets in groups, each for one request."""
     tickets = [each.ticket for each in told]
-    composer = Composer.of(assignment, tickets, measured or Measured())
-    asking = _Asking(chat, composer, usage or Usage())
+    composer = Composer.of(assignment, tickets, measured)
     same = _same(tickets, composer.fields, order or range(len(tickets)))
-    items = [composer.item(places, told) for places in same]
-    running = [asyncio.create_task(asking.ask_group(group)) for group in _groups(items, composer)]
-    if running:
-        done, late = await asyncio.wait(running, timeout=max(0.0, deadline_s))
-        for task in late:
-            task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
-        for task in done:
-            task.result()
-    not_reached = Failed(f"not reached within {deadline_s:.3g} s")
-    return [asking.outcomes.get(place, not_reached) for place in range(len(tickets))]
+    return composer, list(_groups([composer.item(places, told) for places in same], composer))
 
 
 def _same(tickets: Sequence[Ticket], fields: frozenset[str], order: Sequence[int]) -> list[list[int]]:
@@ -93,24 +107,31 @@ def _groups(items: Sequence[Item], composer: Composer) -> Iterator[list[Item]]:
 class _Asking:
     """One call of :func:`ask`: what is known so far, by the tickets' places."""
 
-    def __init__(self, chat: Chat, composer: Composer, usage: Usage) -> None:
+    def __init__(self, chat: Chat, composer: Composer, usage: Usage, stand_ins: set[int]) -> None:
         self.outcomes: dict[int, Outcome] = {}
+        self._stand_ins = stand_ins
         self._chat = chat
         self._composer = composer
         self._measured = composer.measured
         self._usage = usage
 
-    async def ask_group(self, group: Sequence[Item], *, is_longer: bool = False, is_repair: bool = False) -> None:
+    async def ask_group(
+        self, group: Sequence[Item], *, is_longer: bool = False, is_repair: bool = False, is_bare: bool = False
+    ) -> None:
         """Ask until each has its outcome.
 
         :param is_longer: an earlier reply was cut off: leave twice the room.
         :param is_repair: an earlier reply was of no use.
+        :param is_bare: it was too much together with its notes and examples, or these were what was refused.
         """
         try:
-            reply = await self._complete(group, is_longer=is_longer, is_repair=is_repair)
+            reply = await self._complete(group, is_longer=is_longer, is_repair=is_repair, is_bare=is_bare)
         except (LLMRefusesContent, LLMRefusesForm) as error:
             refusal = Abstained(str(error)) if isinstance(error, LLMRefusesContent) else Failed(str(error))
-            await self._ask_in_halves(group, alone=refusal)
+            if len(group) == 1 and not is_bare and (group[0].examples or group[0].notes):
+                await self.ask_group(group, is_longer=is_longer, is_repair=is_repair, is_bare=True)
+            else:
+                await self._ask_in_halves(group, alone=refusal)
             return
         except LLMError as error:
             self._settle(group, Failed(str(error), fatal=isinstance(error, LLMRefusesRequest)))
@@ -119,9 +140,9 @@ class _Asking:
         if not rest:
             return
         if reply.is_cut_off and (not is_longer or self._grows(reply)):
-            await self.ask_group(rest, is_longer=True, is_repair=is_repair)
+            await self.ask_group(rest, is_longer=True, is_repair=is_repair, is_bare=is_bare)
         elif len(group) == 1 and not is_repair and not reply.is_refusal:
-            await self.ask_group(rest, is_longer=is_longer, is_repair=True)
+            await self.ask_group(rest, is_longer=is_longer, is_repair=True, is_bare=is_bare)
         elif len(group) == 1:
             self._settle(rest, Abstained(reply.problem or UNREAD))
         else:
@@ -145,10 +166,10 @@ class _Asking:
         middle = -(-len(group) // 2)
         await asyncio.gather(*(self.ask_group(half) for half in (group[:middle], group[middle:]) if half))
 
-    async def _complete(self, group: Sequence[Item], *, is_longer: bool, is_repair: bool) -> ChatReply:
+    async def _complete(self, group: Sequence[Item], *, is_longer: bool, is_repair: bool, is_bare: bool) -> ChatReply:
         """:raises LLMError: there is no reply."""
         room = min(MOST_REPLY_ROOM, self._measured.reply_room * (2 if is_longer else 1))
-        request = self._composer.request(group, reply_room=room, is_repair=is_repair)
+        request = self._composer.request(group, reply_room=room, is_repair=is_repair, is_bare=is_bare)
         reply = await self._chat.complete(request)
         self._count(reply)
         self._composer.count_prompt(request, reply.prompt_tokens)
@@ -161,6 +182,8 @@ class _Asking:
         answers = parse_reply(reply.text, self._composer.assignment.questions, len(group))
         for number, answer in answers.items():
             self._settle([group[number - 1]], answer)
+            if reply.is_stand_in:
+                self._stand_ins.update(group[number - 1].places)
         return [item for number, item in enumerate(group, 1) if number not in answers]
 
     def _settle(self, items: Sequence[Item], outcome: Outcome) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from prelabel.asking.requests import Assignment, Told
 from prelabel.core.kept import Answers, packed, unpacked
@@ -34,10 +34,10 @@ class Known:
         kept = self._answers.recall([self._subject(each) for each in told])
         return [unpacked(text, self._questions) if text else None for text in kept]
 
-    def keep(self, told: Sequence[Told], outcomes: Sequence[Outcome]) -> None:
+    def keep(self, asked: Iterable[tuple[Told, Outcome]]) -> None:
         """Keep what has been answered. May block."""
         fresh: dict[str, str] = {}
-        for each, outcome in zip(told, outcomes, strict=True):
+        for each, outcome in asked:
             if isinstance(outcome, Labeled | Abstained) and (text := packed(outcome, self._questions)):
                 fresh[self._subject(each)] = text
         self._answers.keep(fresh)

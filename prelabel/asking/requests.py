@@ -124,14 +124,17 @@ class Composer:
         task_ids = frozenset(told[place].ticket.task_id for place in places)
         return Item(tuple(places), task_ids, cut, first.examples, first.notes, tokens)
 
-    def request(self, group: Sequence[Item], *, reply_room: int = 1, is_repair: bool = False) -> ChatRequest:
+    def request(
+        self, group: Sequence[Item], *, reply_room: int = 1, is_repair: bool = False, is_bare: bool = False
+    ) -> ChatRequest:
         """A request about ``group``.
 
         :param reply_room: how many times the usual its reply may take.
         :param is_repair: an earlier one was answered, but of no use.
+        :param is_bare: without notes and examples.
         """
         work = self.assignment
-        room = self.room - sum(item.tokens for item in group)
+        room = 0 if is_bare else self.room - sum(item.tokens for item in group)
         notes = _notes(group, room // NOTES_SHARE)
         room -= sum(map(_cost, notes))
         messages = build_messages(

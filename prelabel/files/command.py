@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import click
@@ -21,7 +22,7 @@ from prelabel.files.summary import MOST_LINES, Summary
 from prelabel.files.write import find_out
 from prelabel.guidance.notes import Guidance
 from prelabel.labeling import Labeler
-from prelabel.llm.loop import LLM
+from prelabel.llm.loop import LLM, own_limits
 from prelabel.project import Project
 from prelabel.quality.weak_model import ABOUT
 from prelabel.shell import dollars, json_option, told
@@ -96,7 +97,7 @@ def _label(settings: Settings, source: str, config_file: Path, out: Path, label_
             project = as_local(project, found.examples)
             if found.open:
                 click.echo(ABOUT, err=True)
-        llm = LLM(settings.llm_concurrency)
+        llm = LLM(settings.llm_concurrency, limiting=partial(own_limits, settings))
         stack.callback(llm.close)
         labeler = Labeler(FileExamples(config.questions, found.examples), llm, notes=guidance)
         bar = click.progressbar(

@@ -218,7 +218,9 @@ class ChatClient:
         await self._learned.accepted(features, by)
         if not reply.problem:
             await self._learned.replied(by, follows=follows(reply.text, request.schema))
-        return replace(reply, model=reply.model or self._target.model, cost=self._pricing.cost(reply))
+        model = reply.model or self._target.model
+        is_stand_in = model.startswith(self._target.routed_to)
+        return replace(reply, model=model, is_stand_in=is_stand_in, cost=self._pricing.cost(reply))
 
     async def _slow_down(self, refusal: Refusal) -> None:
         error = refusal.as_error(self._target.model)

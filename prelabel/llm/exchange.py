@@ -36,5 +36,7 @@ class ChatReply:
     """US dollars; None where the price is unknown. See ``pricing``."""
     model: str = ""
     """Which model answered."""
+    is_stand_in: bool = False
+    """Whether that is another than the one that the settings name first."""
     logprobs: tuple[tuple[str, float], ...] | None = None
     """The reply's tokens in order with their natural log probabilities; None if not asked for or not told."""

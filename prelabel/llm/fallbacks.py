@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from prelabel.errors import LLMError, LLMRefusesContent, LLMRefusesForm, LLMRefusesRequest
@@ -71,7 +72,8 @@ class Fallbacks:
         failed: dict[str, LLMError] = {}
         for name in await self._in_turn():
             try:
-                return await self._models[name].complete(request)
+                reply = await self._models[name].complete(request)
+                return reply if name == next(iter(self._models)) else replace(reply, is_stand_in=True)
             except LLMRefusesContent:
                 raise
             except LLMRefusesForm as error:  # may suit another model, and is no reason to leave this one alone

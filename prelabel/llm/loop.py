@@ -9,6 +9,7 @@ import os
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import openai
 
@@ -25,6 +26,17 @@ from prelabel.llm.memory import Memory, NoMemory
 T = TypeVar("T")
 Limiting = Callable[[Endpoint], Limits]
 """Makes the limits of an endpoint, once a process and on its loop."""
+
+
+def own_limits(settings: Settings, endpoint: Endpoint) -> KeyLimits:
+    """What a process that is by itself keeps to; ``LLM_RPM`` and ``LLM_TPM`` are about the main server alone."""
+    return KeyLimits(settings.llm_concurrency, OwnBudget(rates_of(settings, endpoint)))
+
+
+def rates_of(settings: Settings, endpoint: Endpoint) -> Rates:
+    """What the settings say of a server's limits."""
+    is_main = urlsplit(endpoint.base_url).netloc == urlsplit(settings.llm_url).netloc
+    return Rates(settings.llm_rpm, settings.llm_tpm) if is_main else Rates()
 
 
 class LLM:

@@ -392,3 +392,35 @@ def test_one_refusal_of_what_was_accepted_changes_nothing(llm: FakeLLM, ask: Ask
     ask("refund 3")
 
     assert [asked.body["response_format"]["type"] for asked in llm.history] == ["json_schema"] * 4
+
+
+def test_what_openais_client_would_take_from_the_environment_reaches_nobody(
+    llm: FakeLLM, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "X-Gateway-Key: secret")
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-secret")
+    monkeypatch.setenv("OPENAI_PROJECT_ID", "proj-secret")
+
+    ask("refund")
+
+    assert "secret" not in str(llm.history[0].headers)
+
+
+def test_a_second_refusal_in_a_row_is_believed(llm: FakeLLM, ask: Ask) -> None:
+    llm.mood = Mood(forms=("json_schema", "schema", "json_object", "text"))
+    ask("refund 1")
+    llm.enqueue(*[moods.as_openai("response_format", {"type": "json_schema"})] * 2)
+
+    ask("refund 2")
+    ask("refund 3")
+
+    forms = [asked.body.get("response_format", {}).get("type") for asked in llm.history]
+    assert forms == [*["json_schema"] * 3, "json_object", "json_object"]
+
+
+def test_a_fallback_on_the_main_server_has_its_key(llm: FakeLLM, ask: Ask) -> None:
+    llm.enqueue(Fault(503))
+
+    [reply] = ask("refund", OPENAI_FALLBACK_MODELS=f"gpt-4o@{llm.url}", LLM_MAX_RETRIES="0")
+
+    assert (reply.model, reply.is_stand_in) == ("gpt-4o", True)

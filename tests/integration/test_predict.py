@@ -105,6 +105,16 @@ def test_what_was_answered_before_is_not_asked_again(start: Start, llm: FakeLLM)
     assert [asked.texts for asked in llm.history] == [("my refund", "is anybody there"), ("another refund",)]
 
 
+def test_what_a_fallback_has_answered_is_not_kept(start: Start, llm: FakeLLM) -> None:
+    backend = start(OPENAI_FALLBACK_MODELS="gpt-4o", LLM_MAX_RETRIES="0")
+    llm.enqueue(Fault(500))
+    backend.predict(task(1, "my refund"))
+
+    start().predict(task(1, "my refund"))
+
+    assert [asked.model for asked in llm.history] == ["gpt-4o-mini", "gpt-4o", "gpt-4o-mini"]
+
+
 @pytest.mark.parametrize(
     "changed",
     [

@@ -475,6 +475,39 @@ def test_a_neighbours_review_helps_once_the_neighbour_is_not_asked_about() -> No
     assert [read_fence(request.messages, "examples")[0]["text"] for request in chat.requests] == ["of y", "of x"]
 
 
+def test_what_is_refused_with_its_examples_goes_without() -> None:
+    """A server's context may be smaller than LLM_MAX_INPUT_TOKENS."""
+
+    class Small(FakeChat):
+        async def complete(self, request: ChatRequest) -> ChatReply:
+            reply = await super().complete(request)
+            if cost(request) > 600:
+                raise LLMRefusesContent("answered 400 (context_length_exceeded)")
+            return reply
+
+    chat = Small()
+
+    outcomes = run(chat, ["x"], [[example(number, "word " * 150) for number in range(7, 12)]])
+
+    assert outcomes == [LABELED]
+    assert ["<examples>" in request.messages[1].content for request in chat.requests] == [True, False]
+
+
+def test_nothing_goes_on_once_asking_is_called_off() -> None:
+    chat = FakeChat(dict.fromkeys(numbered(3), HANG))
+
+    async def call_off() -> int:
+        told = [Told(Ticket(number, text)) for number, text in enumerate(numbered(3))]
+        asking = asyncio.create_task(ask(chat, Assignment((INTENT,), tasks_per_request=1), told, PATIENCE_S))
+        while len(chat.requests) < 3:  # noqa: ASYNC110  the fake tells of it by its list alone
+            await asyncio.sleep(0.01)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        return len(asyncio.all_tasks())
+
+    assert asyncio.run(call_off()) == 1
+
+
 def test_a_long_example_is_cut() -> None:
     chat = FakeChat()
 

@@ -71,3 +71,10 @@ def test_an_error_in_a_body_of_status_200_is_one(body: dict[str, Any], status: i
 def test_what_is_no_completion_is_told_apart_from_a_bug(body: dict[str, Any]) -> None:
     with pytest.raises((AttributeError, TypeError, LookupError)):
         read(**body)
+
+
+@pytest.mark.parametrize("counted", ["12", 12.5, -4, None, [12], {"sum": 12}])
+def test_tokens_that_are_no_number_count_as_none(counted: object) -> None:
+    reply = read(choices=[choice()], usage={"prompt_tokens": counted, "completion_tokens": 3})
+
+    assert (reply.prompt_tokens, reply.completion_tokens) == (0, 3)
