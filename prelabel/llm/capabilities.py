@@ -114,7 +114,8 @@ class Learned:
         """A request made by ``by`` was refused for ``feature``, of which another caller may have heard already.
 
         What was accepted before is only doubted at first: gateways have their moments, and a day without strict replies
-        is a high price for one of them. A request that is sent after that and refused again is believed.
+        is a high price for one of them. Another request that is sent after that and refused, too, is believed; the
+        first may have been refused for a ticket's words, which servers repeat.
 
         :param spared: what it is to be from now on.
         :returns: whether it is believed.

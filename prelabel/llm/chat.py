@@ -144,11 +144,12 @@ class ChatClient:
                     refusal = refused.refusal
                     if feature := refusal.feature(features):
                         spared = by.without(feature, refusal.words)
+                        if feature in doubted:  # of this request; whether of others, they will tell
+                            return await self._sparing(spared, request, wants)
                         if await learned.refused(feature, by, spared):
                             _tell(f"the LLM's server refuses {feature}; it is left out from now on")
-                        elif feature in doubted:  # it refuses it of this request alone
-                            return await self._sparing(spared, request, wants)
-                        doubted.add(feature)
+                        else:
+                            doubted.add(feature)
                         continue
                     for suspect in self._suspects(refusal, by, features, tries):
                         if reply := await self._without(*suspect, request, by, wants):

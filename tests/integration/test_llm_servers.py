@@ -406,16 +406,23 @@ def test_what_openais_client_would_take_from_the_environment_reaches_nobody(
     assert "secret" not in str(llm.history[0].headers)
 
 
-def test_a_second_refusal_in_a_row_is_believed(llm: FakeLLM, ask: Ask) -> None:
+@pytest.mark.parametrize(
+    ("refusals", "then"), [(2, ["json_schema"]), (3, ["json_schema", "json_object"])], ids=["one", "two"]
+)
+def test_what_was_accepted_is_given_up_once_two_requests_are_refused(
+    llm: FakeLLM, ask: Ask, refusals: int, then: list[str]
+) -> None:
+    """The first goes without, for a server may have refused what it repeats of the ticket."""
     llm.mood = Mood(forms=("json_schema", "schema", "json_object", "text"))
     ask("refund 1")
-    llm.enqueue(*[moods.as_openai("response_format", {"type": "json_schema"})] * 2)
+    refusal = moods.as_openai("response_format", {"type": "json_schema"})
+    llm.enqueue(refusal, refusal, Hang(0), *[refusal] * (refusals - 2))
 
     ask("refund 2")
     ask("refund 3")
 
     forms = [asked.body.get("response_format", {}).get("type") for asked in llm.history]
-    assert forms == [*["json_schema"] * 3, "json_object", "json_object"]
+    assert forms == [*["json_schema"] * 3, "json_object", *then]
 
 
 def test_a_fallback_on_the_main_server_has_its_key(llm: FakeLLM, ask: Ask) -> None:
