@@ -270,10 +270,11 @@ def test_tasks_deleted_while_the_run_is_on_cost_no_other_its_prediction(
 
 
 def test_predicting_anew_goes_on_where_it_was_paused(
-    studio: StudioApi, project: int, runs: RunsApi, llm: FakeLLM
+    studio: StudioApi, backend: Backend, project: int, runs: RunsApi, llm: FakeLLM
 ) -> None:
     studio.import_tasks(project, [{"text": f"Shipping number {number}"} for number in range(250)])
     runs.ended(runs.start(project))
+    forget_answers(backend)
     asked = len(llm.history)
     llm.latency_s = 1
     run = runs.start(project, only_missing=False)
@@ -288,6 +289,13 @@ def test_predicting_anew_goes_on_where_it_was_paused(
     assert [found[name] for name in ("state", "labeled", "total")] == ["succeeded", 550, 550]
     assert len(llm.history) == 2 * asked
     assert predictions_per_task(studio, project) == {1: 550}
+
+
+def forget_answers(backend: Backend) -> None:
+    """As if days had passed, so that the LLM is asked the same again."""
+    with redis.Redis.from_url(backend.env["REDIS_URL"]) as client:
+        for key in client.scan_iter("*:answers:*"):
+            client.delete(key)
 
 
 @pytest.fixture
