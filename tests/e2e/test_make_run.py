@@ -43,7 +43,8 @@ class Newcomer:
         output = self.home / "output.log"
         with output.open("wb") as file:
             process = subprocess.Popen(
-                ["make", "run", f"PYTHON={sys.executable}"],
+                # As a terminal starts it, also where whoever runs the tests ignores Ctrl-C.
+                ["env", "--default-signal=INT", "make", "run", f"PYTHON={sys.executable}"],
                 cwd=self.clone,
                 env=self._env(),
                 stdin=subprocess.DEVNULL,
