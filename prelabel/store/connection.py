@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import redis
 import redis.asyncio
@@ -22,29 +23,24 @@ LEFT_ALONE_S = 5.0
 _away_until = 0.0
 
 
+# Once more, for a connection that went stale while it was idle; a timeout is not waited for twice.
+_ONCE_MORE: Any = {"backoff": NoBackoff(), "retries": 1, "supported_errors": (redis.ConnectionError,)}
+_TEXTS: Any = {
+    "decode_responses": True,
+    "socket_connect_timeout": CONNECT_TIMEOUT_S,
+    "socket_timeout": ANSWER_TIMEOUT_S,
+    "health_check_interval": 30,
+}
+
+
 def connect(url: str) -> redis.Redis:
     """A client whose replies are text; connections are opened on first use, so it may be made before a fork."""
-    return redis.Redis.from_url(
-        url,
-        decode_responses=True,
-        socket_connect_timeout=CONNECT_TIMEOUT_S,
-        socket_timeout=ANSWER_TIMEOUT_S,
-        # Once more, for a connection that went stale while it was idle; a timeout is not waited for twice.
-        retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
-        health_check_interval=30,
-    )
+    return redis.Redis.from_url(url, retry=Retry(**_ONCE_MORE), **_TEXTS)
 
 
 def connect_async(url: str) -> redis.asyncio.Redis:
     """The same as :func:`connect` for one event loop, on which it must be closed, too."""
-    return redis.asyncio.Redis.from_url(
-        url,
-        decode_responses=True,
-        socket_connect_timeout=CONNECT_TIMEOUT_S,
-        socket_timeout=ANSWER_TIMEOUT_S,
-        retry=AsyncRetry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
-        health_check_interval=30,
-    )
+    return redis.asyncio.Redis.from_url(url, retry=AsyncRetry(**_ONCE_MORE), **_TEXTS)
 
 
 def connect_queue(url: str, answer_timeout_s: float | None = ANSWER_TIMEOUT_S) -> redis.Redis:

@@ -14,6 +14,7 @@ from prelabel.bootstrap import Services, build
 from prelabel.config import Settings
 from prelabel.web.app import create_app
 from tests.fakes.llm_server import FakeLLM
+from tests.integration.llm_asking import Ask, asking_of
 
 PROJECT = "7.1795235920"
 TICKETS = """
@@ -90,6 +91,12 @@ def start(redis_url: str, llm: FakeLLM) -> Iterator[Start]:
     yield start
     for work in started:
         work.close()
+
+
+@pytest.fixture
+def ask(llm: FakeLLM) -> Iterator[Ask]:
+    with asking_of(llm) as ask:
+        yield ask
 
 
 @pytest.fixture

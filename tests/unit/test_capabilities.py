@@ -182,27 +182,21 @@ def test_what_was_accepted_is_given_up_when_it_is_refused_again() -> None:
     assert asyncio.run(forms()) == [*[Form.STRICT] * 4, Form.OBJECT_OF_SCHEMA]
 
 
-def test_requests_that_were_refused_at_once_are_one_doubt() -> None:
-    async def form() -> Form:
+@pytest.mark.parametrize(
+    ("accepted", "form"),
+    [(frozenset({"form"}), Form.STRICT), (frozenset[str](), Form.OBJECT_OF_SCHEMA)],
+    ids=["one doubt", "one rung"],
+)
+def test_requests_that_were_refused_at_once_count_as_one(accepted: frozenset[str], form: Form) -> None:
+    async def refused_at_once() -> Form:
         learned = Learned("server", "openai", NoMemory())
-        await learned.accepted(frozenset({"form"}), learned.now)
+        await learned.accepted(accepted, learned.now)
         by = learned.now
         for _ in range(3):
             await learned.refused("form", by, by.without("form"))
         return learned.now.form
 
-    assert asyncio.run(form()) is Form.STRICT
-
-
-def test_a_refusal_heard_twice_takes_one_rung() -> None:
-    async def refuse_twice() -> Form:
-        learned = Learned("server", "openai", NoMemory())
-        by = learned.now
-        for _ in range(2):
-            await learned.refused("form", by, by.without("form"))
-        return learned.now.form
-
-    assert asyncio.run(refuse_twice()) is Form.OBJECT_OF_SCHEMA
+    assert asyncio.run(refused_at_once()) is form
 
 
 def test_after_a_refusal_without_a_reason_what_is_not_accepted_is_suspected() -> None:
