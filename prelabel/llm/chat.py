@@ -220,7 +220,7 @@ class ChatClient:
         if not reply.problem:
             await self._learned.replied(by, follows=follows(reply.text, request.schema))
         model = reply.model or self._target.model
-        is_stand_in = model.startswith(self._target.routed_to)
+        is_stand_in = self._target.is_stood_in_for_by(model)
         return replace(reply, model=model, is_stand_in=is_stand_in, cost=self._pricing.cost(reply))
 
     async def _slow_down(self, refusal: Refusal) -> None:

@@ -83,6 +83,13 @@ class Target:
         """Names server, model and key, without telling the key."""
         return _digest(self.server_name, self.endpoint.key)
 
+    def is_stood_in_for_by(self, served: str) -> bool:
+        """Whether the server has turned to another model, by the name that its reply has: one begins as it was asked
+        for, and may go on with a date; of several such the longest counts.
+        """
+        asked = [model for model in (self.model, *self.routed_to) if served.startswith(model)]
+        return bool(asked) and max(asked, key=len) != self.model
+
 
 def targets(settings: Settings) -> list[Target]:
     """The main model, then its fallbacks, in the order in which they are tried.

@@ -205,6 +205,27 @@ def test_openrouter_routes_three_by_itself() -> None:
     assert [(target.model, *target.routed_to) for target in found] == [("a/a", "b/b", "c/c"), ("d/d",), ("e/e",)]
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "served", "is_stand_in"),
+    [
+        ("x/four", "y/other", "x/four-2024-08-06", False),
+        ("x/four", "y/other", "y/other-2024-08-06", True),
+        ("x/four-mini", "x/four", "x/four-mini-2024-07-18", False),
+        ("x/four-mini", "x/four", "x/four-2024-08-06", True),
+        ("x/four", "x/four-mini", "x/four-mini", True),
+        ("x/four", "y/other", "a gateway's own name", False),
+    ],
+)
+def test_a_stand_in_is_told_by_its_name_though_that_begins_as_anothers(
+    first: str, second: str, served: str, is_stand_in: bool
+) -> None:
+    env = {**KEY, "OPENAI_PROVIDER": "openrouter", "OPENAI_MODEL": first, "OPENAI_FALLBACK_MODELS": second}
+
+    [target] = targets(Settings.from_env(env))
+
+    assert target.is_stood_in_for_by(served) is is_stand_in
+
+
 def test_names_tell_servers_and_keys_apart_and_no_key() -> None:
     found = [
         targets(Settings.from_env({**KEY, **env}))[0]
