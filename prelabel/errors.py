@@ -45,6 +45,9 @@ class StoreRefuses(StoreUnavailable):
 class LLMError(PrelabelError):
     """The LLM's server gave no answer that could be read."""
 
+    lost_tries = 0
+    """Requests that were sent and got no answer, or none that could be read: the provider may bill them."""
+
 
 class LLMRefusesRequest(LLMError):
     """The same request would be refused however often it is made: wrong key, unknown model, no quota left."""
@@ -56,6 +59,14 @@ class LLMRefusesContent(LLMRefusesRequest):
 
 class LLMRefusesForm(LLMRefusesRequest):
     """Called bad without a reason that is known: it may be one of the texts, or what is asked of the model."""
+
+
+class LLMHasNoBatches(LLMRefusesRequest):
+    """The server has no Batch API, or one that prelabel does not speak."""
+
+
+class LLMBatchUnknown(LLMRefusesRequest):
+    """The server knows no such batch: another account's, or one of long ago."""
 
 
 class LLMUnavailable(LLMError):
@@ -73,6 +84,10 @@ class LLMBusy(LLMUnavailable):
     """Answered 429: too many requests or tokens for this key just now, which is nobody's fault and passes."""
 
 
+class LLMQueueFull(LLMBusy):
+    """So much is queued in batches that there is no room for more until some of them have ended."""
+
+
 class StudioError(PrelabelError):
     """Label Studio refused or did not answer; the text says what to do.
 
@@ -85,6 +100,19 @@ class StudioError(PrelabelError):
         self.message = message
         self.cure = cure
         self.status = status
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether the same may well be answered a little later; a 500 is also what a busy SQLite gives."""
+        return self.status == 500
+
+
+class StudioAway(StudioError):
+    """Label Studio did not answer, or its proxy in its place: it may well a little later."""
+
+    @property
+    def is_passing(self) -> bool:
+        return True
 
 
 class InvalidPrediction(PrelabelError):

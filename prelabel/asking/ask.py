@@ -6,14 +6,14 @@ neighbours anything; only a ticket that is alone in its request abstains. What a
 
 import asyncio
 import logging
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
+from prelabel.asking.groups import grouped
 from prelabel.asking.requests import Assignment, Composer, Item, Measured, Told
 from prelabel.core.parse import parse_reply
-from prelabel.core.types import Abstained, Failed, Outcome, Ticket, Usage
-from prelabel.errors import LLMError, LLMRefusesContent, LLMRefusesForm, LLMRefusesRequest
+from prelabel.core.types import Abstained, Failed, Outcome, Usage
+from prelabel.errors import LLMError, LLMRefusesContent, LLMRefusesForm, LLMRefusesRequest, LLMUnavailable
 from prelabel.llm.exchange import ChatReply, ChatRequest
 
 log = logging.getLogger(__name__)
@@ -21,6 +21,27 @@ log = logging.getLogger(__name__)
 UNREAD = "the LLM's reply holds no answer with a label of the config"
 MOST_REPLY_ROOM = 32
 """How many times the usual limit a reply may ever have."""
+
+
+Settled = Callable[[Mapping[int, Outcome]], None]
+"""Is told outcomes by their tickets' places, each once; it may block for a moment; what it raises ends the asking."""
+
+
+class Gate(Protocol):
+    """Who says whether a request may be sent; called on the event loop, it may block for a moment."""
+
+    def admits(self, request: ChatRequest) -> bool:
+        """Whether it may be. Of one that may not, the tickets are not asked about."""
+
+    def ended(self, request: ChatRequest, lost: int) -> None:
+        """One that was admitted is over, well or badly; what it cost is told next, if it was answered.
+
+        :param lost: how often it was sent and not answered: the provider may bill each of these tries.
+        """
+
+
+class NotAdmitted(Exception):
+    """The request was not sent."""
 
 
 class Chat(Protocol):
@@ -39,6 +60,9 @@ async def ask(
     *,
     order: Sequence[int] | None = None,
     measured: Measured | None = None,
+    on_settled: Settled | None = None,
+    gate: Gate | None = None,
+    at_once: int | None = None,
     stand_ins: set[int] | None = None,
 ) -> list[Outcome]:
     """One outcome per ticket, in order, after at most about ``deadline_s`` seconds.
@@ -49,12 +73,23 @@ async def ask(
     :param order: the tickets' places in the order in which they are put together, for instance the similar side by
         side; else as they come.
     :param measured: what is known of the LLM's tokens; brought up to date.
+    :param gate: is asked before each request.
+    :param at_once: requests that may be under way, so that few are when it says no; None for all.
+    :param on_settled: is told each reply's outcomes as it comes, before the request that takes its slot is sent.
     :param stand_ins: the places of tickets that another than the main model has answered are added to it.
     """
     ends = asyncio.get_running_loop().time() + deadline_s
     # Long tickets take long to cut, and others are waiting for this loop.
     composer, groups = await asyncio.to_thread(_composed, assignment, told, order, measured or Measured())
-    asking = _Asking(chat, composer, usage or Usage(), set() if stand_ins is None else stand_ins)
+    asking = _Asking(
+        chat,
+        composer,
+        usage or Usage(),
+        set() if stand_ins is None else stand_ins,
+        on_settled,
+        gate,
+        at_once or len(told),
+    )
     try:
         async with asyncio.timeout_at(ends), asyncio.TaskGroup() as running:
             for group in groups:
@@ -63,7 +98,7 @@ async def ask(
         log.debug("late: %d tickets", len(told) - len(asking.outcomes))
     except ExceptionGroup as bugs:
         raise bugs.exceptions[0] from None
-    not_reached = Failed(f"not reached within {deadline_s:{'.3g' if deadline_s < 100 else '.0f'}} s")
+    not_reached = Failed(f"not reached within {deadline_s:{'.3g' if deadline_s < 100 else '.0f'}} s", is_late=True)
     return [asking.outcomes.get(place, not_reached) for place in range(len(told))]
 
 
@@ -73,47 +108,31 @@ def _composed(
     """The tickets in groups, each for one request."""
     tickets = [each.ticket for each in told]
     composer = Composer.of(assignment, tickets, measured)
-    same = _same(tickets, composer.fields, order or range(len(tickets)))
-    return composer, list(_groups([composer.item(places, told) for places in same], composer))
-
-
-def _same(tickets: Sequence[Ticket], fields: frozenset[str], order: Sequence[int]) -> list[list[int]]:
-    """The places of tickets that an LLM cannot tell apart, together."""
-    places: dict[tuple[str, ...], list[int]] = defaultdict(list)
-    for place in order:
-        ticket = tickets[place]
-        places[ticket.text, *(f"{name}={ticket.fields.get(name)}" for name in sorted(fields))].append(place)
-    return list(places.values())
-
-
-def _groups(items: Sequence[Item], composer: Composer) -> Iterator[list[Item]]:
-    """Neighbours together while there is room for them; a ticket longer than a quarter of the room goes alone."""
-    room = composer.room
-    group: list[Item] = []
-    used = 0
-    for item in items:
-        if item.tokens > room // 4:
-            yield [item]
-            continue
-        if group and (len(group) == composer.most_together or used + item.tokens > room // 2):
-            yield group
-            group, used = [], 0
-        group.append(item)
-        used += item.tokens
-    if group:
-        yield group
+    return composer, grouped(told, composer, order)
 
 
 class _Asking:
     """One call of :func:`ask`: what is known so far, by the tickets' places."""
 
-    def __init__(self, chat: Chat, composer: Composer, usage: Usage, stand_ins: set[int]) -> None:
+    def __init__(
+        self,
+        chat: Chat,
+        composer: Composer,
+        usage: Usage,
+        stand_ins: set[int],
+        on_settled: Settled | None,
+        gate: Gate | None,
+        at_once: int,
+    ) -> None:
         self.outcomes: dict[int, Outcome] = {}
         self._stand_ins = stand_ins
         self._chat = chat
         self._composer = composer
         self._measured = composer.measured
         self._usage = usage
+        self._on_settled = on_settled
+        self._gate = gate
+        self._turn = asyncio.Semaphore(max(1, at_once))
 
     async def ask_group(
         self, group: Sequence[Item], *, is_longer: bool = False, is_repair: bool = False, is_bare: bool = False
@@ -125,7 +144,8 @@ class _Asking:
         :param is_bare: it was too much together with its notes and examples, or these were what was refused.
         """
         try:
-            reply = await self._complete(group, is_longer=is_longer, is_repair=is_repair, is_bare=is_bare)
+            async with self._turn:
+                reply = await self._complete(group, is_longer=is_longer, is_repair=is_repair, is_bare=is_bare)
         except (LLMRefusesContent, LLMRefusesForm) as error:
             refusal = Abstained(str(error)) if isinstance(error, LLMRefusesContent) else Failed(str(error))
             if len(group) == 1 and not is_bare and (group[0].examples or group[0].notes):
@@ -133,8 +153,11 @@ class _Asking:
             else:
                 await self._ask_in_halves(group, alone=refusal)
             return
+        except NotAdmitted:
+            return
         except LLMError as error:
-            self._settle(group, Failed(str(error), fatal=isinstance(error, LLMRefusesRequest)))
+            is_fatal, is_passing = isinstance(error, LLMRefusesRequest), isinstance(error, LLMUnavailable)
+            self._settle((item, Failed(str(error), fatal=is_fatal, passing=is_passing)) for item in group)
             return
         rest = self._take(reply, group)
         if not rest:
@@ -144,7 +167,7 @@ class _Asking:
         elif len(group) == 1 and not is_repair and not reply.is_refusal:
             await self.ask_group(rest, is_longer=is_longer, is_repair=True, is_bare=is_bare)
         elif len(group) == 1:
-            self._settle(rest, Abstained(reply.problem or UNREAD))
+            self._settle((item, Abstained(reply.problem or UNREAD)) for item in rest)
         else:
             await self._ask_in_halves(rest)
 
@@ -161,16 +184,29 @@ class _Asking:
         :param alone: the outcome of one that is alone already.
         """
         if len(group) == 1 and alone:
-            self._settle(group, alone)
+            self._settle((item, alone) for item in group)
             return
         middle = -(-len(group) // 2)
         await asyncio.gather(*(self.ask_group(half) for half in (group[:middle], group[middle:]) if half))
 
     async def _complete(self, group: Sequence[Item], *, is_longer: bool, is_repair: bool, is_bare: bool) -> ChatReply:
-        """:raises LLMError: there is no reply."""
+        """:raises LLMError: there is no reply.
+        :raises NotAdmitted: there was no request.
+        """
         room = min(MOST_REPLY_ROOM, self._measured.reply_room * (2 if is_longer else 1))
         request = self._composer.request(group, reply_room=room, is_repair=is_repair, is_bare=is_bare)
-        reply = await self._chat.complete(request)
+        if self._gate and not self._gate.admits(request):
+            raise NotAdmitted
+        lost = 1  # if it is cancelled while it is under way
+        try:
+            reply = await self._chat.complete(request)
+            lost = reply.lost_tries
+        except LLMError as error:
+            lost = error.lost_tries
+            raise
+        finally:
+            if self._gate:
+                self._gate.ended(request, lost)
         self._count(reply)
         self._composer.count_prompt(request, reply.prompt_tokens)
         if is_longer and not reply.is_cut_off and 2 * reply.completion_tokens > (request.max_tokens or 0):
@@ -180,15 +216,16 @@ class _Asking:
     def _take(self, reply: ChatReply, group: Sequence[Item]) -> list[Item]:
         """Settle what is answered; the rest is returned."""
         answers = parse_reply(reply.text, self._composer.assignment.questions, len(group))
-        for number, answer in answers.items():
-            self._settle([group[number - 1]], answer)
-            if reply.is_stand_in:
-                self._stand_ins.update(group[number - 1].places)
+        if reply.is_stand_in:
+            self._stand_ins.update(place for number in answers for place in group[number - 1].places)
+        self._settle((group[number - 1], answer) for number, answer in answers.items())
         return [item for number, item in enumerate(group, 1) if number not in answers]
 
-    def _settle(self, items: Sequence[Item], outcome: Outcome) -> None:
-        for item in items:
-            self.outcomes.update(dict.fromkeys(item.places, outcome))
+    def _settle(self, pairs: Iterable[tuple[Item, Outcome]]) -> None:
+        settled = {place: outcome for item, outcome in pairs for place in item.places}
+        self.outcomes |= settled
+        if self._on_settled and settled:
+            self._on_settled(settled)
 
     def _count(self, reply: ChatReply) -> None:
         self._usage.add(

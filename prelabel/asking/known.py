@@ -42,6 +42,10 @@ class Known:
                 fresh[self._subject(each)] = text
         self._answers.keep(fresh)
 
+    def names(self, told: Sequence[Told]) -> list[str]:
+        """Of each what its answer can be kept by when nothing else is known of it any more; may block."""
+        return self._answers.names([self._subject(each) for each in told])
+
     def _subject(self, told: Told) -> str:
         ticket = told.ticket
         fields = {name: ticket.fields[name] for name in ticket_fields(self._template, [ticket])}

@@ -27,6 +27,14 @@ class Answers(Protocol):
     def keep(self, answers: Mapping[str, str]) -> None:
         """By subject; nothing is raised while Redis is away."""
 
+    def names(self, subjects: Sequence[str]) -> list[str]:
+        """What tells nobody a word of a subject, and its answer can be kept by, in letters, digits, ``-`` and ``_``;
+        empty while Redis is away.
+        """
+
+    def keep_named(self, answers: Mapping[str, str]) -> None:
+        """As :meth:`keep`, by name."""
+
 
 def packed(answer: Answer, questions: Sequence[Choices]) -> str | None:
     """``answer``, to these ``questions``, as a text; None if it is not worth keeping: an abstention for another reason

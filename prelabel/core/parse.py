@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
@@ -89,11 +90,18 @@ def _chosen(value: object, question: Choices) -> tuple[str, ...] | None:
     written = value if isinstance(value, list) else [value]
     if not all(isinstance(name, str | int) for name in written):
         return None
-    names = [str(name) for name in written if str(name).strip() != no_label_id(question.labels)]
+    names = [str(name) for name in written if str(name).strip() != _no_label(question)]
     found = [match_label(name, question) for name in names]
     if None in found or (len(set(found)) > 1 and not question.multiple):
         return None
+    if len(found) == 1 and found[0]:
+        return (found[0].value,)
     return tuple(label.value for label in question.labels if label in found)
+
+
+@lru_cache(maxsize=256)
+def _no_label(question: Choices) -> str:
+    return no_label_id(question.labels)
 
 
 def _items(value: object, count: int) -> list[dict[str, Any]]:

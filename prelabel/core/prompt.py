@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any, Literal
 
@@ -96,6 +96,7 @@ def _read(version: str) -> str:
     return files("prelabel.core").joinpath(f"prompts/{version}.txt").read_text("utf-8").strip()
 
 
+@lru_cache(maxsize=256)
 def _render_question(key: str, question: Choices) -> str:
     rule = "every id that fits" if question.multiple else "one id"
     otherwise = ", or an empty list" if question.multiple else f', or "{no_label_id(question.labels)}"'

@@ -50,6 +50,8 @@ class Turn:
     """How many processes ask, this one included."""
     is_known: bool = True
     """Whether anybody has heard yet what the server says of its limits, if only that it says nothing."""
+    is_limited: bool = True
+    """Whether there is any limit, so that each request needs a turn of its own."""
 
 
 @dataclass(frozen=True, slots=True)

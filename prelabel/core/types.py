@@ -5,7 +5,7 @@ Plain, frozen and free of Label Studio's, OpenAI's and Redis's own shapes, which
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 
@@ -31,6 +31,10 @@ class Choices:
     labels: tuple[Label, ...]
     multiple: bool = False
     required: bool = False
+
+    def __hash__(self) -> int:
+        """What is worked out of a question is looked up for every ticket, and hundreds of labels take long to hash."""
+        return hash((self.name, self.to_name, len(self.labels)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,10 @@ class Failed:
     reason: str
     fatal: bool = False
     """Whether every other task would fail the same way, until somebody changes a setting."""
+    passing: bool = False
+    """Whether it is likely to go well a little later, with nobody doing anything."""
+    is_late: bool = False
+    """Whether it was not reached in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +136,13 @@ class Usage:
         self.cached_tokens += cached_tokens
         self.completion_tokens += completion_tokens
         self.cost = None if self.cost is None or cost is None else self.cost + cost
+
+    def take(self) -> "Usage":
+        """What it has cost since this was last called."""
+        taken = replace(self)
+        self.requests = self.prompt_tokens = self.cached_tokens = self.completion_tokens = self.from_cache = 0
+        self.cost = 0.0
+        return taken
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,7 @@ class OwnBudget:
         is_granted = wait_s <= patience_s
         if is_granted:
             self._due |= {kind: at + costs[kind] / self._a_second()[kind] for kind, at in due.items()}
-        return Turn(is_granted, wait_s, self.share, self._has_heard or bool(due))
+        return Turn(is_granted, wait_s, self.share, self._has_heard or bool(due), is_limited=bool(due))
 
     async def note(self, noted: Noted) -> None:
         now = self._clock()

@@ -56,6 +56,11 @@ class Capabilities:
             case _:
                 return replace(self, logprobs=False, accepted=accepted)
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether replies are known to keep to the limit that a request names, with nothing added to it."""
+        return self.length == _LENGTHS[0] and "length" in self.accepted
+
     def sent(self, *, with_length: bool, with_logprobs: bool) -> frozenset[str]:
         """The features of a request that is made by these."""
         has = {
@@ -109,6 +114,11 @@ class Learned:
             finally:
                 ahead.set()
                 self._ahead = None
+
+    async def known(self) -> Capabilities:
+        """What is known by now, here or in another process."""
+        await self._recall()
+        return self.now
 
     async def refused(self, feature: str, by: Capabilities, spared: Capabilities) -> bool:
         """A request made by ``by`` was refused for ``feature``, of which another caller may have heard already.

@@ -7,7 +7,6 @@ not. Vendors' errors are translated in ``refusals``, completions read in ``repli
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
@@ -15,29 +14,25 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 import openai
-from openai.types.chat import ChatCompletion
 
 from prelabel.config import Settings
 from prelabel.core.tokens import estimate_tokens
-from prelabel.errors import LLMBusy, LLMUnavailable
+from prelabel.errors import LLMBusy, LLMError, LLMUnavailable
+from prelabel.llm.bodies import chat_body
 from prelabel.llm.capabilities import Capabilities, Learned
 from prelabel.llm.endpoint import Target
 from prelabel.llm.exchange import ChatReply, ChatRequest
-from prelabel.llm.forms import Form, follows, response_format, tell_form
+from prelabel.llm.forms import follows
+from prelabel.llm.meter import Meter, metered
+from prelabel.llm.pauses import pause_s
 from prelabel.llm.pricing import Pricing
 from prelabel.llm.refusals import Refusal, Refused, unanswered
-from prelabel.llm.replies import read_completion
+from prelabel.llm.replies import read_reply
 
 log = logging.getLogger(__name__)
 
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 20.0
-LONGEST_ASKED_S = 600.0
-"""A server that asks to be left alone for longer is tried again after this."""
 REPLY_TOKENS = 600
 """What a reply is taken to be limited to where the request sets no limit."""
-THINKING_TOKENS = 4000
-"""Added to the limit for models that think in secret first and spend the same tokens on it: OpenAI's since o1, those
-that know ``max_completion_tokens`` alone (https://platform.openai.com/docs/guides/reasoning)."""
 _LOGGED_EVERY_S = 10.0
 
 
@@ -92,6 +87,7 @@ class ChatClient:
         settings: Settings,
         learned: Learned,
         limits: Limits,
+        meter: Meter,
         *,
         is_awaited: bool = False,
     ) -> None:
@@ -100,6 +96,7 @@ class ChatClient:
         self._settings = settings
         self._learned = learned
         self._limits = limits
+        self._meter = meter
         self._is_awaited = is_awaited
         self._pricing = Pricing(target, settings)
 
@@ -108,23 +105,26 @@ class ChatClient:
 
         A 429 uses up none of them, but where there are none it is an error like others.
         """
-        tries = 0
+        tries = lost = 0
         while True:
             try:
-                return await self._ask(request, tries)
-            except LLMBusy as error:  # the limits make the next request wait
-                if not self._settings.llm_max_retries:
+                reply = await self._ask(request, tries)
+                return replace(reply, lost_tries=lost) if lost else reply
+            except LLMError as error:
+                lost = error.lost_tries = lost + error.lost_tries
+                if not isinstance(error, LLMUnavailable):
                     raise
-                _tell(f"{error}; asking again when it allows")
-            except LLMUnavailable as error:
+                if isinstance(error, LLMBusy):  # the limits make the next request wait
+                    if not self._settings.llm_max_retries:
+                        raise
+                    _tell(f"{error}; asking again when it allows")
+                    continue
                 tries += 1
                 if tries > self._settings.llm_max_retries:
                     raise
-                most = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**tries)
-                asked_s = min(error.retry_after_s, LONGEST_ASKED_S)
-                pause_s = max(asked_s, random.uniform(0, most))  # noqa: S311  a pause is no secret
-                _tell(f"{error}; trying again, now in {pause_s:.1f} s")
-                await asyncio.sleep(pause_s)
+                wait_s = pause_s(error, tries)
+                _tell(f"{error}; trying again, now in {wait_s:.1f} s")
+                await asyncio.sleep(wait_s)
 
     async def _ask(self, request: ChatRequest, tries: int) -> ChatReply:
         """A reply, to a request without what the server is found not to understand.
@@ -199,29 +199,42 @@ class ChatClient:
         reckoned = sum(estimate_tokens(message.content) for message in request.messages)
         reckoned += self._learned.reckoned_reply(most)
         async with self._limits.request(reckoned, is_awaited=self._is_awaited) as permit:
-            try:
-                answer = await self._connection.chat.completions.with_raw_response.create(**self._body(request, by))
-                reply = _read(answer.parse(), answer.headers)
-            except openai.APIStatusError as error:
-                permit.settle(error.response.headers, 0)
-                refusal = Refusal.read(error)
-                await self._slow_down(refusal)
-                raise Refused(refusal) from error
-            except openai.OpenAIError as error:
-                if isinstance(error, openai.APITimeoutError):
-                    self._limits.overloaded()
-                raise unanswered(error, self._settings.llm_timeout) from error
-            except ValueError as error:
-                raise LLMUnavailable("the LLM's server sent what is no JSON") from error
-            permit.settle(answer.headers, reply.prompt_tokens + reply.completion_tokens or reckoned)
+            with metered(self._meter, self._target.model):
+                reply = await self._exchange(request, by, permit, reckoned)
             self._learned.took(most, reply.completion_tokens)
-            self._limits.went_well()
+        model = reply.model or self._target.model
+        is_stand_in = self._target.is_stood_in_for_by(model)
+        reply = replace(reply, model=model, is_stand_in=is_stand_in, cost=self._pricing.cost(reply))
+        self._meter.answered(reply)
         await self._learned.accepted(features, by)
         if not reply.problem:
             await self._learned.replied(by, follows=follows(reply.text, request.schema))
-        model = reply.model or self._target.model
-        is_stand_in = self._target.is_stood_in_for_by(model)
-        return replace(reply, model=model, is_stand_in=is_stand_in, cost=self._pricing.cost(reply))
+        return reply
+
+    async def _exchange(self, request: ChatRequest, by: Capabilities, permit: Permit, reckoned: int) -> ChatReply:
+        """As :meth:`_send`, with leave to.
+
+        :param reckoned: tokens that it counts for where the server tells none.
+        """
+        try:
+            answer = await self._connection.chat.completions.with_raw_response.create(**self._body(request, by))
+            reply = read_reply(answer.parse(), answer.headers)
+        except openai.APIStatusError as error:
+            permit.settle(error.response.headers, 0)
+            refusal = Refusal.read(error)
+            await self._slow_down(refusal)
+            raise Refused(refusal) from error
+        except openai.OpenAIError as error:
+            if isinstance(error, openai.APITimeoutError):
+                self._limits.overloaded()
+            raise unanswered(error, self._settings.llm_timeout) from error
+        except ValueError as error:
+            unread = LLMUnavailable("the LLM's server sent what is no JSON")
+            unread.lost_tries = 1
+            raise unread from error
+        permit.settle(answer.headers, reply.prompt_tokens + reply.completion_tokens or reckoned)
+        self._limits.went_well()
+        return reply
 
     async def _slow_down(self, refusal: Refusal) -> None:
         error = refusal.as_error(self._target.model)
@@ -231,29 +244,12 @@ class ChatClient:
             self._limits.overloaded()
 
     def _body(self, request: ChatRequest, by: Capabilities) -> dict[str, Any]:
-        messages = request.messages if by.form is Form.STRICT else tell_form(request.messages, request.schema)
-        body: dict[str, Any] = {
-            "model": self._target.model,
-            "messages": [{"role": message.role, "content": message.content} for message in messages],
-        }
-        if form := response_format(by.form, request.schema):
-            body["response_format"] = form
-        if by.temperature:
-            body["temperature"] = self._settings.temperature
-        if by.length and request.max_tokens is not None:
-            body[by.length] = request.max_tokens + (THINKING_TOKENS if by.length == "max_completion_tokens" else 0)
-        if by.logprobs and request.logprobs:
-            body["logprobs"] = True
+        body = chat_body(request, self._target.model, self._settings.temperature, by)
+        # openai's client would go through every label of a schema before it sends it: 2 ms for 77.
+        as_it_is = {"response_format": body.pop("response_format")} if "response_format" in body else {}
         if self._target.routed_to:
-            body["extra_body"] = {"models": [self._target.model, *self._target.routed_to]}
-        return body
-
-
-def _read(completion: ChatCompletion, headers: Any) -> ChatReply:
-    try:
-        return read_completion(completion, headers)
-    except (AttributeError, TypeError, LookupError) as error:  # a gateway's HTML page comes as a plain text
-        raise LLMUnavailable("the LLM's server sent what is no chat completion: check OPENAI_BASE_URL") from error
+            as_it_is["models"] = [self._target.model, *self._target.routed_to]
+        return {**body, "extra_body": as_it_is} if as_it_is else body
 
 
 _told_at: dict[str, float] = {}

@@ -12,10 +12,12 @@ class Concurrency:
     """The slots of one process for one server.
 
     :param ceiling: of the slots.
+    :param is_awaited: whether anybody ever waits for a single answer of this process; else bulk work has every slot.
     """
 
-    def __init__(self, ceiling: int) -> None:
+    def __init__(self, ceiling: int, *, is_awaited: bool = True) -> None:
         self.size = self._ceiling = ceiling
+        self._is_awaited = is_awaited
         self.in_flight: dict[int, bool] = {}
         """Whether it is awaited, by the number of the request."""
         self._begun = 0
@@ -26,7 +28,8 @@ class Concurrency:
         if len(self.in_flight) >= self.size:
             return False
         bulk = len(self.in_flight) - sum(self.in_flight.values())
-        return is_awaited or bulk < max(1, self.size - -(-self.size // _RESERVED))
+        reserved = -(-self.size // _RESERVED) if self._is_awaited else 0
+        return is_awaited or bulk < max(1, self.size - reserved)
 
     def begin(self, *, is_awaited: bool) -> int:
         """The number of a request that begins."""

@@ -38,5 +38,7 @@ class ChatReply:
     """Which model answered."""
     is_stand_in: bool = False
     """Whether that is another than the one that the settings name first."""
+    lost_tries: int = 0
+    """Requests before it that were sent and got no answer: the provider may bill them."""
     logprobs: tuple[tuple[str, float], ...] | None = None
     """The reply's tokens in order with their natural log probabilities; None if not asked for or not told."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -73,8 +73,10 @@ class Fallbacks:
         for name in await self._in_turn():
             try:
                 reply = await self._models[name].complete(request)
+                reply = replace(reply, lost_tries=reply.lost_tries + _lost(failed)) if failed else reply
                 return reply if name == next(iter(self._models)) else replace(reply, is_stand_in=True)
-            except LLMRefusesContent:
+            except LLMRefusesContent as error:
+                error.lost_tries += _lost(failed)
                 raise
             except LLMRefusesForm as error:  # may suit another model, and is no reason to leave this one alone
                 failed[name] = error
@@ -83,13 +85,20 @@ class Fallbacks:
                 if len(self._models) > 1:
                     refused = isinstance(error, LLMRefusesRequest)
                     await self._cooldowns.begin(name, REFUSED_S if refused else UNAVAILABLE_S)
-        raise min((failed[name] for name in self._models), key=_gravity)
+        lost = _lost(failed)
+        final = min((failed[name] for name in self._models), key=_gravity)
+        final.lost_tries = lost
+        raise final
 
     async def _in_turn(self) -> list[str]:
         if len(self._models) == 1:
             return list(self._models)
         cooling = {name: await self._cooldowns.is_cooling(name) for name in self._models}
         return sorted(self._models, key=lambda name: cooling[name])
+
+
+def _lost(failed: Mapping[str, LLMError]) -> int:
+    return sum(error.lost_tries for error in failed.values())
 
 
 def _gravity(error: LLMError) -> int:

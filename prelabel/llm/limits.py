@@ -1,8 +1,8 @@
 """Who may ask an LLM's server next: slots in flight, a budget a minute and pauses, in one queue per process and key.
 
 Those who are awaited go first, the others in order of arrival. Only the head of the queue asks the budget for a turn,
-so a process holds one turn at most, and it is given to the most urgent of its callers when it comes. What the budget
-must know of answers is passed on by ``notes``.
+so a process holds one turn at most, and it is given to the most urgent of its callers when it comes; where the budget
+has no limit, one turn serves all who have a slot. What the budget must know of answers is passed on by ``notes``.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ from prelabel.core.rates import LONGEST_PAUSE_S
 from prelabel.llm.budget import Budget
 from prelabel.llm.chore import Chore
 from prelabel.llm.concurrency import Concurrency
+from prelabel.llm.meter import Meter, NoMeter
 from prelabel.llm.notes import Notes
 from prelabel.llm.rate_headers import read_limits
 
@@ -49,12 +50,23 @@ class KeyLimits:
     The :class:`prelabel.llm.chat.Limits` of production.
 
     :param concurrency: most requests in flight, in this process.
+    :param meter: is told of pauses.
+    :param is_awaited: whether anybody ever waits for a single answer of this process.
     """
 
-    def __init__(self, concurrency: int, budget: Budget, clock: Callable[[], float] = time.monotonic) -> None:
-        self._slots = Concurrency(concurrency)
+    def __init__(
+        self,
+        concurrency: int,
+        budget: Budget,
+        clock: Callable[[], float] = time.monotonic,
+        meter: Meter | None = None,
+        *,
+        is_awaited: bool = True,
+    ) -> None:
+        self._slots = Concurrency(concurrency, is_awaited=is_awaited)
         self._budget = budget
         self._clock = clock
+        self._meter = meter or NoMeter()
         self._notes = Notes(budget, clock, self._told, self._failed)
         self._giving = Chore(self._give_turns, self._failed)
         self._waiting: dict[bool, deque[_Caller]] = {True: deque(), False: deque()}
@@ -130,7 +142,12 @@ class KeyLimits:
         self._changed.set()
 
     def _pause(self, seconds: float) -> None:
-        self._paused_until = max(self._paused_until, self._clock() + seconds)
+        now = self._clock()
+        is_new = self._paused_until < now
+        more_s = now + seconds - max(now, self._paused_until)
+        if more_s > 0:
+            self._paused_until = now + seconds
+            self._meter.paused(more_s, is_new=is_new)
 
     def _callers(self) -> list[_Caller]:
         return [*self._waiting[True], *self._waiting[False]]
@@ -158,6 +175,8 @@ class KeyLimits:
             self._is_known |= turn.is_known
             if turn.is_granted:
                 await self._grant(head.tokens, turn.wait_s)
+                if not turn.is_limited and turn.wait_s <= 0:
+                    self._grant_others()
             else:
                 await self._nap(min(ASKED_AGAIN_S, turn.wait_s - PATIENCE_S[head.is_awaited] + 0.001))
 
@@ -182,10 +201,18 @@ class KeyLimits:
         if (head := self._head()) is None:
             self._notes.given_back(tokens)
             return
+        self._begin(head)
+        self._notes.cost(head.tokens - tokens)
+
+    def _grant_others(self) -> None:
+        """There is no limit but the slots, so that nobody need be asked for each: many replies come at once."""
+        while self._clock() >= self._paused_until and (head := self._head()):
+            self._begin(head)
+
+    def _begin(self, head: _Caller) -> None:
         self._waiting[head.is_awaited].popleft()
         self._slow_at = min(self._slow_at, self._clock() + FIRST_HEARD_S)
         head.turn.set_result(self._slots.begin(is_awaited=head.is_awaited))
-        self._notes.cost(head.tokens - tokens)
 
     async def _nap(self, seconds: float) -> None:
         """Until then, or until somebody comes who may book farther ahead."""

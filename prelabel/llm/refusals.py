@@ -11,11 +11,27 @@ from typing import Any
 
 import openai
 
-from prelabel.errors import LLMBusy, LLMError, LLMRefusesContent, LLMRefusesForm, LLMRefusesRequest, LLMUnavailable
+from prelabel.errors import (
+    LLMBatchUnknown,
+    LLMBusy,
+    LLMError,
+    LLMHasNoBatches,
+    LLMQueueFull,
+    LLMRefusesContent,
+    LLMRefusesForm,
+    LLMRefusesRequest,
+    LLMUnavailable,
+)
 from prelabel.llm.rate_headers import retry_after_s
 
+UPSTREAM = 502
+"""The status of an error within a completion, or within a row of a batch, that names none."""
 LONGEST_WORDS = 600
 """Characters of a message that are looked at: what is the matter stands at its beginning, a repeated prompt later."""
+_UNSENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout"})
+"""Of the HTTP client's errors those before anything was sent."""
+_GATEWAY_TIMEOUTS = frozenset({504, 524})
+"""A gateway waited no longer for the server behind it, which may have gone on."""
 _CODE = re.compile(r"[\w.-]{1,60}")
 _CONTENT_CODES = frozenset(
     {"content_filter", "content_policy_violation", "context_length_exceeded", "string_above_max_length"}
@@ -28,6 +44,9 @@ _MODEL_CODES = frozenset({"model_not_found", "invalid_model", "model_not_support
 _MODEL_WORDS = re.compile(
     r"(not a valid|invalid|unknown) model|model .{0,80}(does not exist|not found|is not supported)"
 )
+_QUEUE_CODES = frozenset({"token_limit_exceeded", "request_limit_exceeded"})
+_QUEUE_WORDS = re.compile(r"enqueued (token|request)s?\b.{0,40}(limit|surpassed)")
+"""OpenAI's "Enqueued token limit reached for ...", Azure's "The number of enqueued tokens has surpassed ..."."""
 _PASSING = frozenset({408, 409, 425, 429, 498, 499})
 _FEATURES = {
     "form": re.compile(r"response_?\s?format|json_schema|json_object|structured[ _]outputs?|guided_json|grammar"),
@@ -107,12 +126,49 @@ class Refusal:
         if self.status == 429:
             return LLMBusy(told, retry_after_s=retry_after_s(self.headers))
         if self.status in _PASSING or self.status >= 500:
-            return LLMUnavailable(told, retry_after_s=retry_after_s(self.headers))
+            found = LLMUnavailable(told, retry_after_s=retry_after_s(self.headers))
+            found.lost_tries = 1 if self.status in _GATEWAY_TIMEOUTS else 0
+            return found
         if self.status == 413 or self._is_about_content:
             return LLMRefusesContent(told)
         if code in _MODEL_CODES or _MODEL_WORDS.search(self.words):
             return LLMRefusesRequest(f"{told}: check OPENAI_MODEL={model} and OPENAI_BASE_URL")
         return LLMRefusesForm(f"{told}{f', parameter {self.param}' if self.param else ''}")
+
+    def as_batch_error(self, model: str, *, is_known: bool) -> LLMError:
+        """What is the matter with a call to the Batch API itself.
+
+        :param is_known: it names a batch, so that a 404 is about that and not about the API.
+        """
+        told = f"the LLM's server answered {self.status} ({self.code or 'no code'})"
+        if self._is_queue_full:
+            return LLMQueueFull(f"{told}: too much is queued in batches already")
+        if self.status == 404 and is_known:
+            return LLMBatchUnknown(f"{told}: it knows no such batch; was it made with another OPENAI_API_KEY?")
+        if self.status in {404, 405, 501}:
+            return LLMHasNoBatches(f"{told}: it has no Batch API, ask it live")
+        if self.status == 413:
+            return LLMRefusesRequest(f"{told}: the batch's file is too large for it")
+        return self.as_error(model)
+
+    def as_batch_failure(self, line: object) -> LLMError:
+        """Why a whole batch failed, of whose reasons this is the first.
+
+        :param line: of its file, where it is about one.
+        """
+        if self._is_queue_full:
+            return LLMQueueFull("the batch failed: too much is queued in batches already")
+        where = f" in line {line}" if isinstance(line, int) else ""
+        return LLMRefusesRequest(f"the batch failed ({self.code or 'no code'}{where})")
+
+    def as_row_error(self) -> LLMError:
+        """Why a row of a batch has no response: it expired, was cancelled or timed out."""
+        told = f"the request was not answered in its batch ({self.code or 'no code'})"
+        return LLMRefusesRequest(told) if self.code.lower() in _QUOTA_CODES else LLMUnavailable(told)
+
+    @property
+    def _is_queue_full(self) -> bool:
+        return self.code.lower() in _QUEUE_CODES or bool(_QUEUE_WORDS.search(self.words))
 
 
 class Refused(Exception):
@@ -125,11 +181,15 @@ class Refused(Exception):
 
 def unanswered(error: openai.OpenAIError, timeout_s: float) -> LLMError:
     """What is the matter where there is no answer, or none that is HTTP."""
+    cause = type(error.__cause__).__name__
     if isinstance(error, openai.APITimeoutError):
-        return LLMUnavailable(f"the LLM gave no answer within LLM_TIMEOUT={timeout_s:g} s")
-    if isinstance(error, openai.APIConnectionError):
-        return LLMUnavailable(f"the LLM's server cannot be reached ({type(error.__cause__).__name__})")
-    return LLMUnavailable(f"the LLM's server sent what is no answer ({type(error).__name__})")
+        found = LLMUnavailable(f"the LLM gave no answer within LLM_TIMEOUT={timeout_s:g} s")
+    elif isinstance(error, openai.APIConnectionError):
+        found = LLMUnavailable(f"the LLM's server cannot be reached ({cause})")
+    else:
+        found = LLMUnavailable(f"the LLM's server sent what is no answer ({type(error).__name__})")
+    found.lost_tries = 0 if cause in _UNSENT else 1
+    return found
 
 
 def _word(value: object) -> str:

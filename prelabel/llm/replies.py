@@ -7,13 +7,23 @@ from typing import Any
 from openai.types.chat import ChatCompletion
 from openai.types.chat.chat_completion import Choice
 
+from prelabel.errors import LLMUnavailable
 from prelabel.llm.exchange import ChatReply
 from prelabel.llm.pricing import stated_cost
-from prelabel.llm.refusals import Refusal, Refused
+from prelabel.llm.refusals import UPSTREAM, Refusal, Refused
 
 EMPTY = "the LLM's reply is empty"
-UPSTREAM = 502
-"""The status of an error within a completion that names none."""
+
+
+def read_reply(completion: ChatCompletion, headers: Mapping[str, str]) -> ChatReply:
+    """
+    :raises Refused: it holds an error in place of an answer.
+    :raises LLMUnavailable: it is no chat completion.
+    """
+    try:
+        return read_completion(completion, headers)
+    except (AttributeError, TypeError, LookupError) as error:  # a gateway's HTML page comes as a plain text
+        raise LLMUnavailable("the LLM's server sent what is no chat completion: check OPENAI_BASE_URL") from error
 
 
 def read_completion(completion: ChatCompletion, headers: Mapping[str, str]) -> ChatReply:

@@ -52,6 +52,8 @@ class Mood:
     ignores_form: bool = False
     """Whether any ``response_format`` is accepted and none followed: it babbles until the form is told in words."""
     has_logprobs: bool = True
+    thinks: int = 0
+    """Tokens that each reply takes beside what is said: billed, and within no limit."""
 
     def refusal(self, body: Mapping[str, Any]) -> Fault | None:
         """Its answer to the first parameter that it does not understand, None if it does all."""

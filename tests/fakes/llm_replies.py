@@ -86,14 +86,22 @@ def usual_error(status: int) -> dict[str, Any]:
     return error_body(message, kind=kind, code=code)
 
 
-def completion_body(asked: Asked, completion: Completion, *, has_logprobs: bool = True) -> dict[str, Any]:
+def without_usage(asked: Asked) -> Fault:
+    """A completion that answers nothing and tells no tokens."""
+    body = {key: value for key, value in completion_body(asked, "{}").items() if key != "usage"}
+    return Fault(200, body=body)
+
+
+def completion_body(
+    asked: Asked, completion: Completion, *, has_logprobs: bool = True, thinks: int = 0
+) -> dict[str, Any]:
     """A whole chat completion object, with token counts at four characters a token."""
     completion = _within_limit(completion, asked.body)
     text = completion if isinstance(completion, str) else completion.text
     content, refusal = (None, text) if isinstance(completion, Refusal) else (text, None)
     has_logprobs = has_logprobs and not isinstance(completion, WithoutLogprobs)
     prompt_tokens = sum(len(message["content"]) for message in asked.messages) // CHARACTERS_A_TOKEN
-    completion_tokens = len(text) // CHARACTERS_A_TOKEN
+    completion_tokens = len(text) // CHARACTERS_A_TOKEN + thinks
     return {
         "id": f"chatcmpl-{next(_numbers)}",
         "object": "chat.completion",
@@ -112,7 +120,7 @@ def completion_body(asked: Asked, completion: Completion, *, has_logprobs: bool 
             "completion_tokens": completion_tokens,
             "total_tokens": prompt_tokens + completion_tokens,
             "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
-            "completion_tokens_details": {"reasoning_tokens": 0, "audio_tokens": 0},
+            "completion_tokens_details": {"reasoning_tokens": thinks, "audio_tokens": 0},
         },
         "service_tier": "default",
         "system_fingerprint": "fp_fake",

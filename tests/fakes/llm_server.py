@@ -1,10 +1,10 @@
 """An OpenAI-compatible LLM server for the tests: real HTTP on loopback, with answers and faults as a test orders them.
 
 A test says what is answered (``enqueue`` for the next reply, ``faults`` for a share of all replies, ``answer`` for the
-policy per ticket, ``mood`` for the kind of server, ``obedient`` for a model that falls for any order it is given) and
-reads what was asked (``history``; ``complaints`` for what no server should be sent; ``refused`` counts what the mood
-refuses). ``llm_request`` checks and reads requests, ``llm_policy`` thinks up answers, ``llm_faults`` spoils them,
-``llm_replies`` dresses them as OpenAI does; here are addresses, keys and connections.
+policy per ticket, ``mood`` for the kind of server, ``obedient`` for a model that falls for any order it is given,
+``batches`` for the Batch API) and reads what was asked (``history``; ``complaints`` for what no server should be sent;
+``refused`` counts what the mood refuses). ``llm_request`` checks and reads requests, ``llm_policy`` thinks up answers,
+``llm_faults`` spoils them, ``llm_replies`` dresses them as OpenAI does; here are addresses, keys and connections.
 """
 
 import json
@@ -20,6 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from uuid import uuid4
 
+from tests.fakes.llm_batches import BatchAPI
 from tests.fakes.llm_faults import FaultMix
 from tests.fakes.llm_moods import BABBLE, STRICT
 from tests.fakes.llm_obedience import breaches, obeying
@@ -67,11 +68,17 @@ class FakeLLM:
         self.refused = 0
         self.refusal_latency_s = 0.0
         self.max_in_flight = 0
+        self.batches = BatchAPI(self._answer_row, lambda: self.models)
 
     @property
     def url(self) -> str:
         """What ``OPENAI_BASE_URL`` is set to."""
         return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that are not answered yet."""
+        return self._in_flight
 
     def enqueue(self, *replies: Reply) -> None:
         """Order what the next requests get, whatever the policy would answer."""
@@ -105,6 +112,8 @@ class FakeLLM:
             case "POST", "/v1/chat/completions":
                 with self._counted():
                     return self._limited(body, headers)
+            case _ if (sent := self.batches.respond(method, path, headers, body)) is not None:
+                return sent if isinstance(sent, Drop) else Answer(sent.status, sent.body, sent.headers)
             case _:
                 return self._refuse(404, f"Invalid URL ({method} {path})", error_body(f"Invalid URL ({method} {path})"))
 
@@ -116,7 +125,13 @@ class FakeLLM:
         answer = self._complete(body, headers) if is_admitted else Answer(429, usual_error(429))
         return answer if isinstance(answer, Drop) else replace(answer, headers={**told, **answer.headers})
 
-    def _complete(self, body: bytes, headers: Mapping[str, str]) -> "Answer | Drop":
+    def _answer_row(self, body: Mapping[str, Any], ordered: Reply | None) -> tuple[int, Any] | None:
+        """A row of a batch, answered as a live request is."""
+        answer = self._complete(json.dumps(body).encode(), {}, ordered)
+        return None if isinstance(answer, Drop) else (answer.status, answer.body)
+
+    def _complete(self, body: bytes, headers: Mapping[str, str], ordered: Reply | None = None) -> "Answer | Drop":
+        """:param ordered: what this request gets; by default what was ordered for the next one."""
         request = json.loads(body)
         if request["model"] not in self.models:
             return self._refuse(404, f"unknown model {request['model']}")
@@ -132,7 +147,7 @@ class FakeLLM:
         with self._lock:
             self.history.append(asked)
             self.complaints.extend(breaches(asked) if self.obedient else ())
-            ordered = self._next()
+            ordered = self._next() if ordered is None else ordered
             hurry = self._hurry
         hurry.wait(self.latency_s + (ordered.seconds if isinstance(ordered, Hang) else 0))
         if isinstance(ordered, Twist):
@@ -143,7 +158,8 @@ class FakeLLM:
             case Fault(status, more_headers, fault_body):
                 return Answer(status, fault_body or usual_error(status), more_headers)
         completion = self._honest(asked) if ordered is None or isinstance(ordered, Hang) else ordered
-        return Answer(200, completion_body(asked, completion, has_logprobs=self.mood.has_logprobs))
+        mood = self.mood
+        return Answer(200, completion_body(asked, completion, has_logprobs=mood.has_logprobs, thinks=mood.thinks))
 
     def _next(self) -> Reply | None:
         """What was ordered for the next request."""
@@ -219,6 +235,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer()
 
     def do_POST(self) -> None:
+        self._answer()
+
+    def do_DELETE(self) -> None:
         self._answer()
 
     def _answer(self) -> None:

@@ -103,6 +103,8 @@ class FakeLabelStudio:
     def _say(self, method: str, path: str, query: Mapping[str, list[str]], auth: str, body: bytes) -> tuple[int, Any]:
         if self.redirects_to:
             return 301, ""
+        if self.tasks.is_away:
+            return 502, "<h1>502 Bad Gateway</h1>"
         if path == "/api/token/refresh/":
             return self._refresh(json.loads(body)["refresh"])
         if path.rstrip("/").endswith("/version"):  # with or without a token, and under any path
@@ -126,8 +128,8 @@ class FakeLabelStudio:
             return self.tasks.imported(json.loads(body), f"project {match[1]}")
         if path == "/api/tasks/":
             return self.tasks.listed(query)
-        if path == "/api/predictions/":
-            return 200, list(self.tasks.predictions)
+        if re.fullmatch(r"/api/projects/(\d+)/model-versions", path):
+            return 200, self.tasks.versions()
         if match := re.fullmatch(r"/api/predictions/(\d+)/", path):
             return self.tasks.deleted_prediction(int(match[1]))
         return 404, PAGE

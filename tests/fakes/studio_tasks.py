@@ -23,6 +23,12 @@ class StudioTasks:
         """Called as an import comes in."""
         self.refuses_imports = ""
         """Why it takes none."""
+        self.is_away = False
+        """Whether a proxy answers in its place."""
+        self.hangs_up_after_import = 0
+        """Of how many imports nobody is told that they were made."""
+        self.drops: set[int] = set()
+        """The tasks whose predictions it does not take, and does not say so."""
         self._lock = threading.RLock()
         self._next_prediction = 1
 
@@ -45,6 +51,11 @@ class StudioTasks:
             found = Counter(row["task"] for row in self.predictions if row["model_version"] == version)
         return Counter(found.values())
 
+    def versions(self) -> Counter[str]:
+        """How many predictions there are of each version."""
+        with self._lock:
+            return Counter(row["model_version"] for row in self.predictions)
+
     def listed(self, query: Mapping[str, list[str]]) -> Reply:
         """A page of the Data Manager's list."""
         items = json.loads(query["query"][0])["filters"]["items"]
@@ -52,6 +63,9 @@ class StudioTasks:
             found = [task for task in sorted(self.texts) if all(self._fits(task, item) for item in items)]
             count = int(query["page_size"][0])
             tasks = [{"id": task, "data": {"text": self.texts[task]}} for task in found[:count]]
+            if query["fields"] == ["all"]:
+                for task in tasks:
+                    task["predictions"] = [row for row in self.predictions if row["task"] == task["id"]]
         return 200, {"tasks": tasks, "total": len(found), "total_annotations": 0, "total_predictions": 0}
 
     def imported(self, rows: list[Json], project: str) -> Reply:
@@ -71,9 +85,13 @@ class StudioTasks:
                         "detail": "Validation error",
                         "validation_errors": [f"{row} {why}"],
                     }
-            for row in rows:
+            taken = [row for row in rows if row["task"] not in self.drops]
+            for row in taken:
                 self.add_prediction(row)
-        return 201, {"created": len(rows)}
+            if self.hangs_up_after_import:
+                self.hangs_up_after_import -= 1
+                return 504, "<h1>504 Gateway Time-out</h1>"
+        return 201, {"created": len(taken)}
 
     def add_prediction(self, row: Json) -> None:
         with self._lock:
@@ -95,7 +113,10 @@ class StudioTasks:
                 return bool(task > item["value"])
             case "filter:tasks:id", "less":
                 return bool(task < item["value"])
-            case "filter:tasks:predictions_model_versions", "not_contains":
+            case "filter:tasks:total_predictions", "greater":
+                return bool(sum(row["task"] == task for row in self.predictions) > item["value"])
+            case "filter:tasks:predictions_model_versions", ("contains" | "not_contains") as operator:
                 (version,) = item["value"]
-                return not any(row["task"] == task and version in row["model_version"] for row in self.predictions)
+                has = any(row["task"] == task and version in row["model_version"] for row in self.predictions)
+                return has is (operator == "contains")
         raise ValueError(f"no filter of ours: {item}")

@@ -23,7 +23,8 @@ ORDER = [
     {"prelabel.labeling"},
     {"prelabel.service"},
     {"prelabel.learning"},
-    {"prelabel.connecting"},
+    {"prelabel.connecting", "prelabel.overflow"},
+    {"prelabel.metrics"},
     {"prelabel.bootstrap"},
     {"prelabel.runs", "prelabel.shell", "prelabel.health", "prelabel.running"},
     {"prelabel.web", "prelabel.files", "prelabel.doctor", "prelabel.cli_runs", "model"},
@@ -34,6 +35,7 @@ ORDER = [
 
 HOMES = {
     "openai": ("prelabel.llm",),
+    "httpx2": ("prelabel.llm.batch_files",),
     "genai_prices": ("prelabel.llm.pricing",),
     "redis": ("prelabel.store", "prelabel.runs", "prelabel.bootstrap"),
     "rq": ("prelabel.store", "prelabel.runs", "prelabel.bootstrap"),
@@ -46,6 +48,7 @@ HOMES = {
     "scipy": ("prelabel.quality",),
     "numpy": ("prelabel.quality",),
     "yaml": ("prelabel.guidance",),
+    "prometheus_client": ("prelabel.metrics",),
 }
 """Where each outside world is met, and nowhere else."""
 

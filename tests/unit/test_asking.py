@@ -184,7 +184,7 @@ def test_a_request_that_fails_fails_its_own_tickets_with_its_reason(error: LLMEr
 
     outcomes = run(chat, texts, tasks_per_request=3)
 
-    assert outcomes == [LABELED] * 3 + [Failed(str(error), fatal=fatal)] * 3
+    assert outcomes == [LABELED] * 3 + [Failed(str(error), fatal=fatal, passing=not fatal)] * 3
     assert chat.asked == [texts[:3], texts[3:]]
 
 
@@ -194,7 +194,7 @@ def test_the_deadline_fails_what_was_not_reached_and_keeps_the_rest() -> None:
 
     outcomes = run(chat, texts, deadline_s=0.05, tasks_per_request=2)
 
-    assert outcomes == [LABELED] * 2 + [Failed("not reached within 0.05 s")] * 2 + [LABELED]
+    assert outcomes == [LABELED] * 2 + [Failed("not reached within 0.05 s", is_late=True)] * 2 + [LABELED]
 
 
 def test_the_deadline_keeps_what_a_group_had_answered_before() -> None:
@@ -207,7 +207,7 @@ def test_the_deadline_keeps_what_a_group_had_answered_before() -> None:
     texts = numbered(3)
     outcomes = run(HangsTheSecondTime({texts[1]: SAYS_NOTHING}), texts, deadline_s=0.05)
 
-    assert outcomes == [LABELED, Failed("not reached within 0.05 s"), LABELED]
+    assert outcomes == [LABELED, Failed("not reached within 0.05 s", is_late=True), LABELED]
 
 
 def test_what_is_late_is_called_off() -> None:

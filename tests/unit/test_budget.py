@@ -131,7 +131,7 @@ def test_a_pause_holds_everybody_and_a_shorter_one_does_not_end_it() -> None:
     asyncio.run(simulated.budget.pause(20))
     simulated.note(pause_s=5)
 
-    assert simulated.take() == Turn(is_granted=False, wait_s=20)
+    assert simulated.take() == Turn(is_granted=False, wait_s=20, is_limited=False)
 
 
 def test_no_pause_is_longer_than_ten_minutes() -> None:

@@ -1,7 +1,7 @@
 """The pure parts of a bulk run: which predictions are too many, and what a prediction says."""
 
 from prelabel.runs.sweep import surplus
-from prelabel.runs.writing import counted, labels_of
+from prelabel.runs.writing import labels_of
 from prelabel.studio.rows import TaskPrediction
 
 PREDICTIONS = [
@@ -26,7 +26,3 @@ def test_only_what_was_chosen_is_a_label() -> None:
     written = {"from_name": "response", "type": "textarea", "value": {"text": ["We are sorry."]}}
 
     assert labels_of({"task": 1, "result": [chosen, written]}) == {"intent": ("refund",)}
-
-
-def test_a_row_without_a_region_counts_as_abstained() -> None:
-    assert counted([{"task": 1, "result": [{}]}, {"task": 2, "result": []}]) == {"labeled": 1, "abstained": 1}

@@ -19,6 +19,10 @@ def test_bulk_work_leaves_an_eighth_to_those_who_are_awaited() -> None:
     assert (len(fill(slots)), len(fill(slots, is_awaited=True))) == (28, 4)
 
 
+def test_where_nobody_is_ever_awaited_bulk_work_may_use_every_slot() -> None:
+    assert len(fill(Concurrency(32, is_awaited=False))) == 32
+
+
 def test_those_who_are_awaited_may_use_every_slot() -> None:
     assert len(fill(Concurrency(32), is_awaited=True)) == 32
 

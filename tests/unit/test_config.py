@@ -40,6 +40,7 @@ def test_what_is_not_set_is_as_the_interface_says() -> None:
         "LLM_MAX_INPUT_TOKENS": "8000",
         "PREDICT_DEADLINE": "50",
         "PREDICT_DEADLINE_SINGLE": "15",
+        "PREDICT_OVERFLOW": "none",
         "REDIS_URL": "redis://localhost:6379/0",
         "HOST": "127.0.0.1",
         "PORT": "9090",

@@ -52,6 +52,15 @@ def test_a_model_that_failed_is_not_tried_first_for_a_while() -> None:
     assert (complete(models, 3), models[0].asked) == (["b"] * 3, 1)
 
 
+def test_what_was_lost_at_models_before_is_told_with_the_reply() -> None:
+    lost = LLMUnavailable("no answer")
+    lost.lost_tries = 3
+    models = [Model(lost), Model("b")]
+    fallbacks = Fallbacks(models, ["model 0", "model 1"], Cooldowns(NoMemory()))
+
+    assert asyncio.run(fallbacks.complete(REQUEST)).lost_tries == 3
+
+
 def test_a_model_that_failed_is_better_than_none() -> None:
     models = [Model(LLMUnavailable("down"), "back"), Model("b", LLMRefusesRequest("no"))]
 

@@ -24,6 +24,11 @@ class Recorded(OwnBudget):
     def __init__(self, rates: Rates, clock: Clock) -> None:
         super().__init__(rates, clock)
         self.noted: list[Noted] = []
+        self.turns = 0
+
+    async def take(self, tokens: int, patience_s: float) -> Turn:
+        self.turns += 1
+        return await super().take(tokens, patience_s)
 
     async def note(self, noted: Noted) -> None:
         self.noted.append(noted)
@@ -96,6 +101,18 @@ def names(count: int) -> list[str]:
 
 async def all_of(*work: Coroutine[Any, Any, None] | asyncio.Task[None]) -> None:
     await asyncio.gather(*work)
+
+
+@pytest.mark.parametrize(("rates", "turns"), [(UNKNOWN, 1), (Rates(requests=100_000), 20)])
+def test_without_a_limit_one_turn_serves_all_who_have_a_slot(rates: Rates, turns: int) -> None:
+    async def ask(clock: Clock) -> tuple[int, int]:
+        server = Server(clock, rates)
+        await server.known()
+        before = server.budget.turns
+        await all_of(*server.begin(*names(20)))
+        return server.budget.turns - before, server.most_in_flight
+
+    assert run(ask) == (turns, 20)
 
 
 def test_those_who_are_awaited_go_first_and_the_others_in_the_order_in_which_they_came() -> None:

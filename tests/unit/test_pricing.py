@@ -10,7 +10,7 @@ from prelabel.config import Settings
 from prelabel.core.types import Usage
 from prelabel.llm.endpoint import targets
 from prelabel.llm.exchange import ChatReply
-from prelabel.llm.pricing import Pricing, stated_cost
+from prelabel.llm.pricing import Pricing, batched, stated_cost
 
 KEY = {"OPENAI_API_KEY": "key"}
 PRICES = {"LLM_PRICE_INPUT": "2", "LLM_PRICE_OUTPUT": "10"}
@@ -24,14 +24,20 @@ AZURE = {
 
 
 def cost(
-    env: dict[str, str], place: int = 0, model: str = "gpt-4o-mini-2024-07-18", stated: float | None = None
+    env: dict[str, str],
+    place: int = 0,
+    model: str = "gpt-4o-mini-2024-07-18",
+    stated: float | None = None,
+    *,
+    is_batch: bool = False,
 ) -> float | None:
     """Of a million prompt tokens, 400,000 of them cached, and a million completion tokens.
 
     :param place: of the model that was asked: 0 for the main one, then its fallbacks.
     """
     settings = Settings.from_env(env)
-    return Pricing(targets(settings)[place], settings).cost(million(400_000, 1_000_000, model, stated))
+    pricing = Pricing(targets(settings)[place], settings)
+    return pricing.cost(million(400_000, 1_000_000, model, stated), is_batch=is_batch)
 
 
 def million(cached: int, completion: int, model: str = "gpt-4o-mini", stated: float | None = None) -> ChatReply:
@@ -64,6 +70,23 @@ def test_an_unknown_price_is_unknown_and_not_nothing(env: dict[str, str], model:
 @pytest.mark.parametrize("env", [KEY, OWN, AZURE, {"OPENAI_PROVIDER": "ollama"}])
 def test_the_settings_prices_go_before_the_table(env: dict[str, str]) -> None:
     assert cost({**env, **PRICES}) == 12
+
+
+def test_the_table_has_batch_prices() -> None:
+    """Of gpt-4o-mini, what is cached costs the same in a batch."""
+    assert cost(KEY, is_batch=True) == pytest.approx(0.6 * 0.075 + 0.4 * 0.075 + 0.3)
+
+
+def test_a_batch_costs_half_where_the_table_has_no_batch_price() -> None:
+    live = cost(AZURE)
+
+    assert live is not None
+    assert cost(AZURE, is_batch=True) == pytest.approx(live / 2)
+
+
+def test_the_settings_prices_are_halved_in_a_batch() -> None:
+    assert cost({**KEY, **PRICES}, is_batch=True) == 6
+    assert cost(OWN, is_batch=True) is None
 
 
 def test_the_settings_prices_are_the_main_models() -> None:
@@ -143,3 +166,13 @@ def test_a_sum_is_unknown_as_soon_as_one_price_is(costs: list[float | None]) -> 
     count = len(costs)
     assert usage == Usage(count, 3 * count, 2 * count, count, usage.cost)
     assert usage.cost == total
+
+
+def test_tokens_of_batches_cost_half_of_the_main_models_price() -> None:
+    settings = Settings.from_env({**KEY, **PRICES, "OPENAI_FALLBACK_MODELS": "gpt-4o"})
+
+    assert batched(settings, 1_000_000, 1_000_000) == 6
+
+
+def test_tokens_of_batches_at_a_server_of_ones_own_have_no_known_price() -> None:
+    assert batched(Settings.from_env(OWN), 1_000_000, 1_000_000) is None

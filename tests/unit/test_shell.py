@@ -1,7 +1,9 @@
 """What the shell's commands share."""
 
 import pytest
+from click.testing import CliRunner
 
+from prelabel.cli_runs import run
 from prelabel.shell import dollars
 
 
@@ -19,3 +21,10 @@ from prelabel.shell import dollars
 )
 def test_small_amounts_are_told_to_two_digits(amount: float | None, told: str) -> None:
     assert dollars(amount) == told
+
+
+@pytest.mark.parametrize("amount", ["nan", "inf", "0", "-1"])
+def test_a_run_may_cost_a_number_of_dollars_above_0(amount: str) -> None:
+    done = CliRunner().invoke(run, ["--project", "7", "--max-cost", amount])
+
+    assert (done.exit_code, "Invalid value for '--max-cost'" in done.output) == (2, True)
