@@ -11,15 +11,20 @@ In reading order, which is also the order of one ticket's way:
 ``studio``      Label Studio's dialect: ``label_config``, ``tickets``, ``predictions``, ``annotations``;
                 and its API: ``client`` (with ``rows``, ``refusals``, ``tokens``), ``connect`` (with ``wiring``)
 ``llm``         an LLM's server: ``exchange`` (request and reply), ``endpoint``, ``chat`` (one request), ``forms`` and
-                ``capabilities`` (what a server understands), ``refusals``, ``replies``, ``pricing``, ``limits`` (who
-                may ask next; with ``concurrency``, ``budget``, ``notes``, ``chore``, ``rate_headers``), ``fallbacks``
-                (models in turn), ``memory``, ``loop`` (from threads to asyncio)
-``store``       what is kept in Redis: ``keys`` (all of them), ``projects``, ``prompts``, ``annotations``, ``runs``
-                (with ``run_scripts``), ``jobs``, ``workers``, ``health``, ``llm_memory``, ``limits`` (an LLM's, for
-                all processes), ``answers`` (so that the same is not asked twice)
+                ``capabilities`` (what a server understands), ``bodies``, ``refusals``, ``replies``, ``pricing``,
+                ``pauses`` and ``tries``, ``limits`` (who may ask next; with ``concurrency``, ``budget``, ``notes``,
+                ``chore``, ``rate_headers``), ``fallbacks`` (models in turn), ``batch_api`` (many requests within a day
+                at half the price; with ``batches``, ``batch_files``), ``memory``, ``meter`` (what is counted), ``loop``
+                (from threads to asyncio)
+``store``       what is kept in Redis: ``keys`` (all of them), ``projects`` (with ``predicted``), ``prompts``,
+                ``annotations``, ``run`` and ``runs`` (with ``run_scripts``), ``ledger`` (a run's tasks, with
+                ``ledger_scripts``), ``batches`` (what it has at a provider, with ``batch_scripts``), ``jobs``,
+                ``workers``, ``health``, ``llm_memory``, ``limits`` (an LLM's, for all processes), ``counts`` (what
+                workers count), ``answers`` (so that the same is not asked twice)
 ``quality``     statistics over tickets: ``similarity``, ``grouping``, ``weak_model``
 ``asking``      tickets to outcomes within a deadline: ``requests`` (what one says), ``ask`` (what goes again),
-                ``known`` (what need not be asked)
+                ``known`` (what need not be asked), ``offline`` (requests now, outcomes later: for batches),
+                ``groups`` (who shares a request)
 ``examples``    the reviewed tickets nearest to a new one
 ``guidance``    what bears on a ticket beside them: ``notes``, made of the ``glossary`` and of the ``folder`` of
                 guidelines (those snippets that are ``fitting``), each ``watched`` for edits
@@ -29,10 +34,16 @@ In reading order, which is also the order of one ticket's way:
 ``service``     what Label Studio is answered
 ``learning``    what Label Studio's webhooks teach
 ``connecting``  projects that show up or whose version moved
+``overflow``    tasks that were not reached in time, to a bulk run
+``metrics``     what Prometheus is told: ``measures`` (what a process counts), ``directory`` (of gunicorn's processes),
+                ``reporting`` (of workers, by Redis), ``exposition`` (all of it)
 ``bootstrap``   builds everything once a process
-``runs``        what workers do: ``jobs``, ``bulk`` (a whole project) with ``remaining``, ``writing``, ``sweep``,
-                ``lease`` and ``stopping``, ``control`` (bulk runs from outside), ``worker``
-``web``         HTTP: ``protocol`` (Label Studio's endpoints), ``api`` (ours), ``auth``, ``ready``,
+``runs``        what workers do: ``jobs``, ``bulk`` (a worker's share in a whole project: ``opened``, its ``turn``, the
+                ``crew`` of its threads) with ``plan``, ``shard``, ``batch`` (with ``batch_sending``, ``batch_finding``,
+                ``batch_reading``, ``provider``, ``leftovers``), ``writing``, ``sweep``, ``estimate``, ``lease``,
+                ``outlasting`` (Redis away), ``patience`` (Label Studio away) and ``stopping``; ``control`` (bulk runs
+                from outside), ``worker``
+``web``         HTTP: ``protocol`` (Label Studio's endpoints), ``api`` (ours), ``auth``, ``ready``, ``metrics``,
                 ``path`` (under a path of its own)
 ``files``       a file of tickets to Label Studio's import format: ``read``, ``reviews``, ``label``, ``command``
 ``running``     the backend that runs, asked from a shell

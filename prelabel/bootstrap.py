@@ -20,10 +20,13 @@ from prelabel.llm.budget import OwnBudget, SharedBudget
 from prelabel.llm.endpoint import Endpoint
 from prelabel.llm.limits import KeyLimits
 from prelabel.llm.loop import LLM, rates_of
+from prelabel.metrics.measures import CountedAnswers, Measures
+from prelabel.overflow import Overflow
 from prelabel.service import Service
 from prelabel.store import connection
 from prelabel.store.annotations import Annotations
 from prelabel.store.answers import AnswerCache
+from prelabel.store.counts import Counts
 from prelabel.store.jobs import JobQueue
 from prelabel.store.keys import Keys, limits_key
 from prelabel.store.limits import RedisBudget
@@ -48,8 +51,11 @@ class Services:
     labeler: Labeler
     jobs: JobQueue
     service: Service
+    overflow: Overflow
     learning: Learning
     connecting: Connecting
+    measures: Measures
+    counts: Counts
 
     def studio(self, timeout_s: float = 30) -> StudioClient:
         """A client of the Label Studio that this backend serves.
@@ -69,15 +75,16 @@ class Services:
 
 
 @cache
-def services() -> Services:
+def services(*, is_worker: bool = False) -> Services:
     """The process's services, by its environment.
 
+    :param is_worker: it does jobs and answers nobody, so that bulk work may have all of its requests in flight.
     :raises SettingsError: a setting is wrong.
     """
-    return build(Settings.from_env())
+    return build(Settings.from_env(), is_worker=is_worker)
 
 
-def build(settings: Settings) -> Services:
+def build(settings: Settings, *, is_worker: bool = False) -> Services:
     """Services by ``settings``.
 
     :raises SettingsError: a file that they name cannot be used.
@@ -88,30 +95,50 @@ def build(settings: Settings) -> Services:
     keys = Keys(settings.label_studio_url)
     projects, prompts, annotations = Projects(client, keys), Prompts(client, keys), Annotations(client, keys)
     jobs = JobQueue(connection.connect_queue(settings.redis_url), keys, projects)
-    llm = LLM(settings.llm_concurrency, LLMMemory(client), partial(_limits, settings))
+    measures = Measures()
+    llm = LLM(
+        settings.llm_concurrency, LLMMemory(client), partial(_limits, settings, measures, not is_worker), measures
+    )
     runs = Runs(client, keys)
-    labeler = Labeler(Examples(annotations), llm, notes=guidance, answers_of=_answers(settings, client, keys))
-    service = Service(settings, projects, labeler)
+    answers_of = _answers(settings, client, keys, measures)
+    labeler = Labeler(Examples(annotations), llm, notes=guidance, answers_of=answers_of)
+    overflow = Overflow(runs, jobs, projects)
+    service = Service(settings, projects, labeler, measures, overflow if settings.predict_overflow == "run" else None)
     learning = Learning(service, projects, prompts, annotations, runs, jobs)
     connecting = Connecting(settings, service, jobs)
     return Services(
-        settings, client, llm, projects, prompts, annotations, runs, labeler, jobs, service, learning, connecting
+        settings=settings,
+        redis=client,
+        llm=llm,
+        projects=projects,
+        prompts=prompts,
+        annotations=annotations,
+        runs=runs,
+        labeler=labeler,
+        jobs=jobs,
+        service=service,
+        overflow=overflow,
+        learning=learning,
+        connecting=connecting,
+        measures=measures,
+        counts=Counts(client, keys),
     )
 
 
-def _answers(settings: Settings, client: redis.Redis, keys: Keys) -> AnswersOf | None:
+def _answers(settings: Settings, client: redis.Redis, keys: Keys, measures: Measures) -> AnswersOf | None:
     """Where a project's answers are kept; None if they are not."""
     if not settings.answer_cache_days:
         return None
-    return AnswerCache(client, keys, days=settings.answer_cache_days, size=settings.answer_cache_size).of
+    cache = AnswerCache(client, keys, days=settings.answer_cache_days, size=settings.answer_cache_size)
+    return lambda ref: CountedAnswers(cache.of(ref), measures)
 
 
-def _limits(settings: Settings, endpoint: Endpoint) -> KeyLimits:
+def _limits(settings: Settings, measures: Measures, is_awaited: bool, endpoint: Endpoint) -> KeyLimits:
     """What one key of one server allows, to all processes together."""
     rates = rates_of(settings, endpoint)
     key = limits_key(endpoint.base_url, endpoint.key)
     budget = SharedBudget(RedisBudget(settings.redis_url, key, rates), OwnBudget(rates), settings.workers)
-    return KeyLimits(settings.llm_concurrency, budget)
+    return KeyLimits(settings.llm_concurrency, budget, meter=measures, is_awaited=is_awaited)
 
 
 def configure_logging(settings: Settings) -> None:

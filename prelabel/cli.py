@@ -60,8 +60,9 @@ def worker(burst: bool) -> None:
     """Do the slower work that the backend queues, as an RQ worker; any number of them may run."""
     from prelabel.runs.worker import work
 
-    configure_logging(services().settings)
-    work(services(), burst=burst)
+    built = services(is_worker=True)
+    configure_logging(built.settings)
+    work(built, burst=burst)
 
 
 @main.command()

@@ -1,15 +1,18 @@
 """The commands for bulk runs."""
 
 import json
+import math
 import sys
 import time
+from datetime import timedelta
+from typing import Literal
 
 import click
 
 from prelabel.bootstrap import Services, services
 from prelabel.runs import control
 from prelabel.shell import dollars, json_option, project_option, told
-from prelabel.store.runs import ENDED, Run, RunOptions
+from prelabel.store.run import ENDED, Run, RunOptions
 
 LOOK_S = 0.5
 """Between looks at a run that is waited for."""
@@ -17,20 +20,55 @@ LOOK_S = 0.5
 run_argument = click.argument("run_id", metavar="RUN")
 
 
+def _finite(_: click.Context, __: click.Parameter, value: float | None) -> float | None:
+    """:raises click.BadParameter: no cost is above it, or below."""
+    if value is not None and not math.isfinite(value):
+        raise click.BadParameter(f"must be a number of US dollars, got {value}")
+    return value
+
+
 @click.command()
 @project_option
 @click.option("--refresh", is_flag=True, help="Begin a new generation, and predict every task anew.")
 @click.option("--limit", type=click.IntRange(min=1), default=None, help="Tasks at most.")
+@click.option("--validation", type=click.IntRange(min=0), default=0, metavar="N", help="Withhold N tasks at random.")
+@click.option(
+    "--max-cost",
+    type=click.FloatRange(min=0, min_open=True),
+    callback=_finite,
+    default=None,
+    help="US dollars at most.",
+)
+@click.option(
+    "--mode",
+    type=click.Choice(["live", "batch"]),
+    default="live",
+    help="batch: through the provider's Batch API, at half the price and within a day.",
+)
+@click.option("--dry-run", is_flag=True, help="Only tell what it would take, from a real sample of 20 tasks.")
 @click.option("--no-wait", is_flag=True, help="Only queue it, and print its id.")
 @json_option
 @told
-def run(project_id: int, refresh: bool, limit: int | None, no_wait: bool, as_json: bool) -> None:
+def run(
+    project_id: int,
+    refresh: bool,
+    limit: int | None,
+    validation: int,
+    max_cost: float | None,
+    mode: Literal["live", "batch"],
+    dry_run: bool,
+    no_wait: bool,
+    as_json: bool,
+) -> None:
     """Pre-label a whole project: every task without a prediction of the current version.
 
     Workers do it, so it goes on if this command is ended. Exit status 0 if the run succeeded and no task failed.
     """
     work = services()
-    started = control.start(work, RunOptions(project_id, refresh=refresh, limit=limit))
+    options = RunOptions(
+        project_id, refresh=refresh, limit=limit, validation=validation, max_cost=max_cost, dry_run=dry_run, mode=mode
+    )
+    started = control.start(work, options)
     if no_wait:
         click.echo(json.dumps({"id": started.id}) if as_json else started.id)
         return
@@ -57,9 +95,13 @@ def runs(project_id: int | None, as_json: bool) -> None:
 @json_option
 @told
 def status(run_id: str, as_json: bool) -> None:
-    """Show a run: counts, and what failed and why."""
+    """Show a run: counts, what failed and why, and what has happened to it."""
     work = services()
     _show(work, work.runs.get(run_id), as_json)
+    if not as_json:
+        for event in work.runs.history(run_id):
+            why = f": {event['why']}" if event["why"] else ""
+            click.echo(f"  {event['at'][:19]}Z  {event['what']}{why}")
 
 
 @click.command()
@@ -111,13 +153,19 @@ def _wait(work: Services, run_id: str, as_json: bool) -> None:
         click.echo("No worker is running, so the run waits: start one with 'python -m prelabel worker'.", err=True)
     hidden = as_json or not sys.stderr.isatty()
     with click.progressbar(
-        length=0, label=f"run {run_id}", file=sys.stderr, show_pos=True, hidden=hidden, item_show_func=_spent
+        length=0,
+        label=f"run {run_id}",
+        file=sys.stderr,
+        show_pos=True,
+        show_eta=False,  # click's knows nothing of pauses, nor of the last import
+        hidden=hidden,
+        item_show_func=_progress,
     ) as bar:
         while found.state not in ENDED and found.state != "paused":
             time.sleep(LOOK_S)
             found = work.runs.get(run_id)
             bar.length = found.total
-            bar.update(found.done - bar.pos, found)
+            bar.update(found.settled - bar.pos, found)
     _show(work, found, as_json)
     if found.state == "failed" or found.counts["failed"]:
         sys.exit(1)
@@ -130,15 +178,37 @@ def _show(work: Services, found: Run, as_json: bool) -> None:
     click.echo(_line(found))
     if found.message:
         click.echo(f"  {found.message}")
+    if told := found.estimate:
+        tokens = f"{told['prompt_tokens']} prompt and {told['completion_tokens']} completion tokens"
+        click.echo(f"  {told['tasks']} tasks would take {told['requests']} requests, {tokens}, {dollars(told['cost'])}")
+    if waits := control.batches(work, found):
+        by = f", by {waits['expire_at']} at the latest" if waits["expire_at"] else ""
+        batches = f"{waits['count']} batch{'es' if waits['count'] > 1 else ''}"
+        click.echo(f"  waits for the provider: {batches}, {waits['completed']} of {waits['requests']} requests{by}")
     for error in work.runs.errors(found.id):
         click.echo(f"  {error['count']} failed: {error['reason']} (tasks {', '.join(map(str, error['tasks']))})")
 
 
 def _line(found: Run) -> str:
-    counts = ", ".join(f"{count} {name}" for name, count in found.counts.items() if count)
+    shown = {**found.counts, "answered and not written yet": found.answered}
+    counts = [f"{count} {name.replace('_', ' ')}" for name, count in shown.items() if count]
     cost = f"{_spent(found)} ({dollars(found.cost_per_task)} a task)" if found.cost_per_task else _spent(found)
-    return f"{found.id}  project {found.options.project}  {found.state}  {found.done}/{found.total}  {counts}, {cost}"
+    told = ", ".join([*counts, cost, *([_pace(found)] if found.pace else [])])
+    return f"{found.id}  project {found.options.project}  {found.state}  {found.done}/{found.total}  {told}"
 
 
-def _spent(found: Run | None) -> str:
-    return f"cost {dollars(found.cost)}" if found else ""
+def _progress(found: Run | None) -> str:
+    if not found:
+        return ""
+    if found.is_resting:
+        return f"waits for the provider's batches, {_spent(found)}"
+    return f"{_pace(found)}, {_spent(found)}" if found.pace else _spent(found)
+
+
+def _pace(found: Run) -> str:
+    left = "" if found.eta_seconds is None else f", {timedelta(seconds=round(found.eta_seconds))} left"
+    return f"{found.pace:.1f} tasks/s{left}"
+
+
+def _spent(found: Run) -> str:
+    return f"cost {dollars(found.cost)}"

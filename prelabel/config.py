@@ -183,6 +183,7 @@ class Settings(BaseModel):
     answer_cache_size: AtLeastOne = 200_000
     predict_deadline: Seconds = 50.0
     predict_deadline_single: Seconds = 15.0
+    predict_overflow: Literal["none", "run"] = "none"
 
     redis_url: RedisUrl = "redis://localhost:6379/0"
     label_studio_url: Url = ""

@@ -6,16 +6,18 @@ task → ticket → notes and examples → known answer, or prompt → LLM → a
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from prelabel.asking.ask import ask
+from prelabel.asking.ask import Gate, Settled, ask
 from prelabel.asking.known import Known
+from prelabel.asking.offline import Composed, compose
 from prelabel.asking.requests import Assignment, Measured, Told
 from prelabel.config import Settings
-from prelabel.core.kept import Answers
+from prelabel.core.kept import Answers, packed
+from prelabel.core.parse import Answer
 from prelabel.core.types import Abstained, Choices, Example, Failed, Labeled, Note, Outcome, Ticket, Usage, Withheld
 from prelabel.errors import LLMError, LLMRefusesRequest, SettingsError
 from prelabel.guidance.notes import Guidance
@@ -60,6 +62,35 @@ class NoteSource(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Tasks that are to be asked about offline, by their places."""
+
+    settled: Mapping[int, Outcome]
+    """Of those that need not be asked about."""
+    requests: Iterator[Composed]
+    """About all others, made one by one."""
+    names: Mapping[int, str]
+    """By which their answers are to be kept; of none where none are."""
+    from_cache: int
+    """How many of ``settled`` are known from earlier."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """Tasks to be labelled by an LLM, as one caller wants it."""
+
+    project: Project
+    work: Assignment
+    ends: float
+    """Of the monotonic clock."""
+    usage: Usage
+    tell: Settled | None
+    gate: Gate | None
+    is_awaited: bool
+    """Whether somebody looks at the screen until it is there."""
+
+
 class Labeler:
     """Labels tasks with an LLM, by a project's examples; one a process, shared by its threads.
 
@@ -92,6 +123,8 @@ class Labeler:
         prompt: str | None = None,
         with_comment: bool = False,
         usage: Usage | None = None,
+        on_settled: Settled | None = None,
+        gate: Gate | None = None,
     ) -> list[Outcome]:
         """An outcome per task, in order, after at most about ``deadline_s`` seconds.
 
@@ -99,67 +132,110 @@ class Labeler:
         :param prompt: to be used in place of the project's.
         :param with_comment: ask the LLM for a sentence on each answer, also where the project asks for no rationale.
         :param usage: what it costs is added to it.
+        :param on_settled: is told outcomes by the tasks' places, as they come: what an LLM answers at once, on its
+            event loop.
+        :param gate: is asked before each request to an LLM; what it does not admit fails.
         """
         ends = time.monotonic() + deadline_s
         outcomes = [_read(task, project.config, withheld) for task in tasks]
         tickets = [outcome for outcome in outcomes if isinstance(outcome, Ticket)]
+        tell = _placed(outcomes, on_settled) if on_settled else None
         if project.settings.openai_provider == "local":
-            answers = iter(self._guess(project, tickets))
+            guesses = self._guess(project, tickets)
+            if tell and guesses:
+                tell(dict(enumerate(guesses)))
+            answers = iter(guesses)
         else:
             text = project.prompt if prompt is None else prompt
             work = _assignment(project, text, with_comment=with_comment or project.has_rationale)
-            answers = iter(self._answer(project, work, tickets, ends, usage or Usage()))
+            is_awaited = len(tasks) == 1 and gate is None
+            call = _Call(project, work, ends, usage or Usage(), tell, gate, is_awaited)
+            answers = iter(self._answer(call, tickets))
         return [next(answers) if isinstance(outcome, Ticket) else outcome for outcome in outcomes]
 
-    def _answer(
-        self, project: Project, work: Assignment, tickets: Sequence[Ticket], ends: float, usage: Usage
-    ) -> list[Outcome]:
+    def prepare(
+        self, project: Project, tasks: Sequence[Any], *, withheld: Collection[int] = (), within_s: float
+    ) -> Prepared:
+        """What :meth:`label_tasks` would ask an LLM about ``tasks``, for somebody who asks it in batches.
+
+        :param within_s: notes and examples are looked up for at most a quarter of it.
+        :raises SettingsError: a file that the settings name cannot be used.
+        """
+        outcomes = {place: _read(task, project.config, withheld) for place, task in enumerate(tasks)}
+        tickets = {place: ticket for place, ticket in outcomes.items() if isinstance(ticket, Ticket)}
+        settled: dict[int, Outcome] = {
+            place: outcome for place, outcome in outcomes.items() if not isinstance(outcome, Ticket)
+        }
+        work = _assignment(project, project.prompt, with_comment=project.has_rationale)
+        told = self._told(project, list(tickets.values()), time.monotonic() + within_s)
+        known = self._known(project, work)
+        answers = known.recall(told) if known else [None] * len(told)
+        found = {place: answer for place, answer in zip(tickets, answers, strict=True) if answer is not None}
+        asked = {place: each for place, each in zip(tickets, told, strict=True) if place not in found}
+        names = known.names(list(asked.values())) if known else []
+        requests = self._compose(project.settings, work, asked)
+        return Prepared({**settled, **found}, requests, dict(zip(asked, names, strict=False)), len(found))
+
+    def keep_answers(self, project: Project, answers: Mapping[str, Answer]) -> None:
+        """Keep what batches have answered, by the names that it was prepared under."""
+        if self._answers_of:
+            fresh = {name: packed(answer, project.config.questions) for name, answer in answers.items()}
+            self._answers_of(project.ref).keep_named({name: text for name, text in fresh.items() if name and text})
+
+    def _compose(self, settings: Settings, work: Assignment, asked: Mapping[int, Told]) -> Iterator[Composed]:
+        """The requests about tickets, each by its place."""
+        places, told = list(asked), list(asked.values())
+        measured = self._measured[settings.llm_url, settings.openai_model]
+        for each in compose(work, told, order=_arranged(told, work.tasks_per_request), measured=measured):
+            yield Composed(tuple(tuple(places[one] for one in ticket) for ticket in each.places), each.request)
+
+    def _answer(self, call: _Call, tickets: Sequence[Ticket]) -> list[Outcome]:
         """What is known already, and of the rest what the LLM says."""
         try:
-            told = self._told(project, tickets, ends)
+            told = self._told(call.project, tickets, call.ends)
         except SettingsError as error:
             return [Failed(str(error), fatal=True) for _ in tickets]
-        known = self._known(project, work)
+        known = self._known(call.project, call.work)
         outcomes: list[Outcome | None] = [*known.recall(told)] if known else [None] * len(told)
-        usage.from_cache += len(told) - outcomes.count(None)
-        unknown = [each for each, outcome in zip(told, outcomes, strict=True) if outcome is None]
+        call.usage.from_cache += len(told) - outcomes.count(None)
+        places = [place for place, outcome in enumerate(outcomes) if outcome is None]
+        unknown = [told[place] for place in places]
+        if call.tell and len(places) < len(told):
+            call.tell({place: outcome for place, outcome in enumerate(outcomes) if outcome is not None})
+        heard = _moved(places, call.tell) if call.tell else None
         stand_ins: set[int] = set()
-        asked = self._ask(project.settings, work, unknown, ends, usage, stand_ins)
+        asked = self._ask(call, unknown, stand_ins, heard)
         if known:
             pairs = enumerate(zip(unknown, asked, strict=True))
             known.keep(pair for place, pair in pairs if place not in stand_ins)
         rest = iter(asked)
         return [next(rest) if outcome is None else outcome for outcome in outcomes]
 
-    def _ask(
-        self,
-        settings: Settings,
-        work: Assignment,
-        told: Sequence[Told],
-        ends: float,
-        usage: Usage,
-        stand_ins: set[int],
-    ) -> list[Outcome]:
+    def _ask(self, call: _Call, told: Sequence[Told], stand_ins: set[int], on_settled: Settled | None) -> list[Outcome]:
         """What the LLM says."""
         if not told:
             return []
+        settings = call.project.settings
         asking = partial(
             ask,
-            assignment=work,
+            assignment=call.work,
             told=told,
-            order=_arranged(told, work.tasks_per_request),
-            deadline_s=ends - time.monotonic(),
-            usage=usage,
+            order=_arranged(told, call.work.tasks_per_request),
+            deadline_s=call.ends - time.monotonic(),
+            usage=call.usage,
             measured=self._measured[settings.llm_url, settings.openai_model],
             stand_ins=stand_ins,
+            on_settled=on_settled,
+            gate=call.gate,
+            at_once=settings.llm_concurrency if call.gate else None,
         )
-        left_s = max(0.0, ends - time.monotonic())
+        left_s = max(0.0, call.ends - time.monotonic())
         try:
-            return self._llm.run(settings, asking, left_s + GRACE_S, is_awaited=len(told) == 1)
+            return self._llm.run(settings, asking, left_s + GRACE_S, is_awaited=call.is_awaited)
         except LLMError as error:
             return [Failed(str(error), fatal=isinstance(error, LLMRefusesRequest)) for _ in told]
         except TimeoutError:
-            return [Failed("the LLM was not asked in time") for _ in told]
+            return [Failed("the LLM was not asked in time", is_late=True) for _ in told]
 
     def _known(self, project: Project, work: Assignment) -> Known | None:
         """What is kept of earlier answers; None if nothing is to be: comments are not."""
@@ -220,6 +296,19 @@ def _in_chunks(
         is_late = start > 0 and time.monotonic() > before
         found += [[] for _ in chunk] if is_late else look_up(chunk)
     return found
+
+
+def _placed(outcomes: Sequence[object], on_settled: Settled) -> Settled:
+    """``on_settled``, told of tickets by their places among all tasks; it is told at once of what is no ticket."""
+    places = [place for place, outcome in enumerate(outcomes) if isinstance(outcome, Ticket)]
+    if settled := {place: outcome for place, outcome in enumerate(outcomes) if isinstance(outcome, Outcome)}:
+        on_settled(settled)
+    return _moved(places, on_settled)
+
+
+def _moved(places: Sequence[int], on_settled: Settled) -> Settled:
+    """``on_settled``, told what happened at the first place as of ``places[0]`` and so on."""
+    return lambda settled: on_settled({places[place]: outcome for place, outcome in settled.items()})
 
 
 def _arranged(told: Sequence[Told], together: int) -> list[int] | None:

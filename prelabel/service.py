@@ -2,11 +2,12 @@
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, Protocol, assert_never
 
 from prelabel.config import Settings
-from prelabel.core.types import Abstained, Failed, Labeled, Outcome, Prediction
+from prelabel.core.types import Abstained, Failed, Labeled, Outcome, Prediction, Withheld
 from prelabel.errors import InvalidPrediction, StoreUnavailable
 from prelabel.labeling import Labeler
 from prelabel.project import Project
@@ -19,14 +20,43 @@ from prelabel.studio.tickets import task_id
 
 log = logging.getLogger(__name__)
 
+Asked = Literal["batch", "single", "interactive"]
+"""What a request to ``/predict`` is about: several tasks, one, or a prompt that was typed."""
+Said = Literal["labeled", "abstained", "withheld", "failed", "not_reached"]
+"""What became of a task."""
+
+
+class Meter(Protocol):
+    """Counts what Label Studio is answered."""
+
+    def predicted(self, asked: Asked, said: Mapping[Said, int], seconds: float) -> None:
+        """A request was answered, with so many tasks of each kind, after so long."""
+
+    def declined(self, tasks: int) -> None:
+        """A request about so many tasks was turned away."""
+
+
+class Rest(Protocol):
+    """Who takes on what was not reached."""
+
+    def take(self, ref: ProjectRef, tasks: Sequence[int]) -> None:
+        """These tasks, by id."""
+
 
 class Service:
-    """One a process, shared by its threads."""
+    """One a process, shared by its threads.
 
-    def __init__(self, settings: Settings, projects: Projects, labeler: Labeler) -> None:
+    :param rest: None if what is not reached is left until Label Studio asks again.
+    """
+
+    def __init__(
+        self, settings: Settings, projects: Projects, labeler: Labeler, meter: Meter, rest: Rest | None = None
+    ) -> None:
         self._settings = settings
         self._projects = projects
         self._labeler = labeler
+        self._meter = meter
+        self._rest = rest
         self._last_known: dict[int, ProjectState] = {}
 
     def open(self, ref: ProjectRef, label_config: str) -> Project:
@@ -50,10 +80,12 @@ class Service:
     def predict(self, ref: ProjectRef, label_config: str, tasks: Sequence[Any]) -> list[Item]:
         """One item per task, in order, within the deadline."""
         started = time.monotonic()
+        asked: Asked = "single" if len(tasks) == 1 else "batch"
         try:
             project = self.open(ref, label_config)
         except StoreUnavailable as error:
             log.warning("project %s: no prediction for %d tasks: %s", ref.id, len(tasks), error)
+            self._meter.predicted(asked, {"failed": len(tasks)}, time.monotonic() - started)
             return [{} for _ in tasks]
         settings = self._settings
         deadline_s = settings.predict_deadline_single if len(tasks) == 1 else settings.predict_deadline
@@ -62,14 +94,17 @@ class Service:
         left_s = started + deadline_s - time.monotonic()
         outcomes = self._labeler.label_tasks(project, tasks, withheld=withheld, deadline_s=left_s)
         self._keep(project, tasks, outcomes)
-        self._note_live(project, tasks)
-        _log_outcomes(project, outcomes, time.monotonic() - started)
+        self._end_live(project, tasks, outcomes)
+        seconds = time.monotonic() - started
+        self._meter.predicted(asked, Counter(map(_said, outcomes)), seconds)
+        _log_outcomes(project, outcomes, seconds)
         return [_item(outcome, project) for outcome in outcomes]
 
     def predict_interactive(
         self, ref: ProjectRef, label_config: str, task: Mapping[str, Any], context: Mapping[str, Any]
     ) -> Item:
         """The reply to the prompt in ``context``; nothing, and no question to the LLM, where there is none."""
+        started = time.monotonic()
         try:
             project = self.open(ref, label_config)
         except StoreUnavailable as error:
@@ -87,13 +122,21 @@ class Service:
             prompt=prompt,
             with_comment=project.config.response_field is not None,
         )
+        self._meter.predicted("interactive", Counter(map(_said, outcomes)), time.monotonic() - started)
         _log_outcomes(project, outcomes)
         return interactive_item(outcomes[0], project.config, prompt, project.version)
 
-    def decline(self, label_config: str, tasks: Sequence[Any], context: Mapping[str, Any] | None) -> list[Item]:
+    def decline(
+        self, ref: ProjectRef, label_config: str, tasks: Sequence[Any], context: Mapping[str, Any] | None
+    ) -> list[Item]:
         """The answer while too many predictions are being made: nothing, so that Label Studio may ask again."""
         log.warning("%d tasks are not answered: too many predictions at once (THREADS)", len(tasks))
+        self._meter.declined(len(tasks))
         if context is None:
+            numbers = [task_id(task) for task in tasks if isinstance(task, Mapping)]
+            late = [number for number in numbers if number is not None]
+            if late and self._rest:
+                self._rest.take(ref, late)
             return [{} for _ in tasks]
         config = parse_label_config(label_config, self._settings.prompt_prefix)
         return [message_item(config, "No answer: too much is going on at the moment; try again.")]
@@ -113,6 +156,22 @@ class Service:
             self._projects.note_live(project.ref, [number for number in numbers if number is not None])
         except StoreUnavailable as error:
             log.warning("project %s: a bulk run may ask about the same tasks: %s", project.ref.id, error)
+
+    def _end_live(self, project: Project, tasks: Sequence[Any], outcomes: Sequence[Outcome]) -> None:
+        """What is answered Label Studio may store for a while yet; the rest is anybody's."""
+        numbers: dict[bool, list[int]] = {True: [], False: []}
+        late: list[int] = []
+        for task, outcome in zip(tasks, outcomes, strict=True):
+            if isinstance(task, Mapping) and (number := task_id(task)) is not None:
+                numbers[not isinstance(outcome, Failed)].append(number)
+                if isinstance(outcome, Failed) and outcome.is_late:
+                    late.append(number)
+        try:
+            self._projects.note_live(project.ref, numbers[True], no_more=numbers[False])
+        except StoreUnavailable as error:
+            log.warning("project %s: a bulk run may ask about the same tasks: %s", project.ref.id, error)
+        if late and self._rest:
+            self._rest.take(project.ref, late)
 
     def _keep(self, project: Project, tasks: Sequence[Any], outcomes: Sequence[Outcome]) -> None:
         said = {
@@ -144,6 +203,20 @@ def _prediction(outcome: Outcome, version: str) -> Prediction | None:
             return Prediction({}, 0.0, version)
         case _:
             return None
+
+
+def _said(outcome: Outcome) -> Said:
+    match outcome:
+        case Labeled():
+            return "labeled"
+        case Abstained():
+            return "abstained"
+        case Withheld():
+            return "withheld"
+        case Failed(is_late=is_late):
+            return "not_reached" if is_late else "failed"
+        case _:
+            assert_never(outcome)
 
 
 def _log_outcomes(project: Project, outcomes: Sequence[Outcome], seconds: float | None = None) -> None:

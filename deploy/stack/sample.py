@@ -21,7 +21,8 @@ from prelabel.errors import PrelabelError
 from prelabel.runs import control
 from prelabel.runs.jobs import connect_project
 from prelabel.store.keys import ProjectRef
-from prelabel.store.runs import ENDED, Run, RunExists, RunOptions
+from prelabel.store.run import ENDED, Run, RunOptions
+from prelabel.store.runs import RunExists
 from prelabel.studio.label_config import parse_label_config
 
 EXAMPLES = REPOSITORY / "examples"

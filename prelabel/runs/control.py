@@ -2,12 +2,18 @@
 
 import time
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 from prelabel.bootstrap import Services
-from prelabel.errors import RequestError
+from prelabel.config import Settings
+from prelabel.errors import LLMHasNoBatches, RequestError
+from prelabel.llm.batch_api import require_batches
+from prelabel.llm.pricing import dearest
+from prelabel.runs import leftovers
 from prelabel.store.keys import ProjectRef
-from prelabel.store.runs import COUNTERS, ENDED, Run, RunOptions
+from prelabel.store.ledger import holder
+from prelabel.store.run import COUNTERS, ENDED, Run, RunOptions
 
 FORGET_WITHIN_S = 50.0
 """How long the tasks in hand may take when their project is to be forgotten; a dead worker's lease is over by then."""
@@ -18,15 +24,20 @@ def start(work: Services, options: RunOptions) -> Run:
     """Queue a run.
 
     :raises RunExists: the project has one going.
+    :raises RequestError: its cost cannot be kept to, or its provider has no Batch API.
     :raises StoreUnavailable: Redis is away.
     """
+    if options.mode == "batch":
+        _require_batches(work, options.project)
+    if options.max_cost is not None:
+        _require_prices(work, options.project)
     run = work.runs.create(options)
     _queue(work, run)
     return run
 
 
 def pause(work: Services, run_id: str) -> Run:
-    """Have a run stop for now, after the tasks that it is at.
+    """Have a run stop for now, once the shards that are in hand are answered and written.
 
     :raises RequestError: it is over.
     """
@@ -38,7 +49,11 @@ def cancel(work: Services, run_id: str) -> Run:
 
     :raises RequestError: it is over.
     """
-    return work.runs.ask(run_id, "cancel")
+    run = work.runs.ask(run_id, "cancel")
+    is_batched = run.options.mode == "batch" and bool(run.started_at)
+    if (run.wanted or is_batched) and not work.runs.is_worked_on(run_id):  # the provider may be at its batches
+        _queue(work, run)
+    return run
 
 
 def resume(work: Services, run_id: str) -> Run:
@@ -80,18 +95,46 @@ def forget_project(work: Services, project: int, *, patience_s: float = FORGET_W
             told = f"run {at_work[0]} is cancelled, but its worker is still at its last tasks"
             raise RequestError("run_state", f"{told}: forget the project again once the run is over", 409)
         time.sleep(LOOK_S)
+    for run in work.runs.all(project):
+        if not leftovers.remove(work, run, within_s=latest - time.monotonic()):
+            told = f"the batches of run {run.id} are being cancelled at the provider, which takes up to ten minutes"
+            raise RequestError("run_state", f"{told}: forget the project again then", 409)
     work.runs.forget_project(project)  # first, since without its run a worker that was frozen keeps nothing more
     return work.projects.forget(project)
 
 
 def take_up_abandoned(work: Services) -> None:
-    """Queue the runs that nobody works on though they are not over; one that waits in the queue does so once.
+    """Queue the runs that nobody works on though they are not over, or that have tasks which nobody is at.
 
-    Their worker was killed, or Redis has lost its queue.
+    Their worker was killed, or Redis has lost its queue. One that waits in the queue does so once.
     """
     for run in work.runs.going():
-        if run.state in {"queued", "running"} and not work.runs.is_worked_on(run.id):
+        if run.state in {"queued", "running"}:
+            call_for_more(work, run)
+    for run in work.runs.batching():
+        if leftovers.is_due(run):
             _queue(work, run)
+
+
+def bury(work: Services, pid: int) -> None:
+    """A process of this machine has died: what it held of any run is anybody's."""
+    for run in work.runs.going():
+        if work.runs.ledger(run.id).free(holder(pid)):
+            work.runs.tell(run.id, "worker died", "what it had not heard is asked again")
+    take_up_abandoned(work)
+
+
+def call_for_more(work: Services, run: Run) -> None:
+    """Have one more worker take part in a run, if there is anything to do for it; it may call another in its turn."""
+    if wants_more(work, run):
+        _queue(work, run)
+
+
+def wants_more(work: Services, run: Run) -> bool:
+    """Whether there is anything to do in a run that nobody is at."""
+    if run.is_resting:
+        return False
+    return not work.runs.is_worked_on(run.id) or bool(work.runs.ledger(run.id).free_shards())
 
 
 def describe(work: Services, run: Run) -> dict[str, Any]:
@@ -104,15 +147,59 @@ def describe(work: Services, run: Run) -> dict[str, Any]:
         "total": run.total,
         "done": run.done,
         **{name: run.counts[name] for name in COUNTERS},
+        "answered": run.answered,
         "cost": run.cost,
         "cost_per_task": run.cost_per_task,
         "started_at": run.started_at or None,
         "finished_at": run.finished_at or None,
+        "tasks_per_second": None if run.pace is None else round(run.pace, 2),
         "eta_seconds": run.eta_seconds,
         "model_version": run.model_version or None,
+        "estimate": run.estimate,
+        "mode": run.options.mode,
+        "batches": batches(work, run),
         "errors": work.runs.errors(run.id),
+        "history": work.runs.history(run.id),
     }
 
 
+def batches(work: Services, run: Run) -> dict[str, Any] | None:
+    """What a run waits for at its provider, as it told when it was last asked; None if nothing is there."""
+    if not (kept := work.runs.batches(run.id).all() if run.options.mode == "batch" else []):
+        return None
+    expire = [batch.expires_at for batch in kept if batch.expires_at]
+    return {
+        "count": len(kept),
+        "requests": sum(batch.requests for batch in kept),
+        "completed": sum(batch.answered for batch in kept),
+        "expire_at": _iso(max(expire)) if expire else None,
+        "next_look_at": _iso(run.poll_at) if run.poll_at else None,
+    }
+
+
+def _iso(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
+
+
+def _settings(work: Services, project: int) -> Settings:
+    return work.settings.with_overrides(work.projects.state(work.projects.resolve(ProjectRef(project))).settings)
+
+
+def _require_batches(work: Services, project: int) -> None:
+    """:raises RequestError: the provider is known to have no Batch API."""
+    try:
+        require_batches(_settings(work, project))
+    except LLMHasNoBatches as error:
+        raise RequestError("mode", str(error)) from error
+
+
+def _require_prices(work: Services, project: int) -> None:
+    """:raises RequestError: what a model costs is not known."""
+    settings = _settings(work, project)
+    if settings.openai_provider != "local" and dearest(settings, 1, 1) is None:
+        told = "the price of a model is not known, so no cost can be kept to: set LLM_PRICE_INPUT and LLM_PRICE_OUTPUT"
+        raise RequestError("max_cost", told)
+
+
 def _queue(work: Services, run: Run) -> None:
-    work.jobs.put("bulk", ProjectRef(run.options.project), run.id)
+    work.jobs.put_turn(ProjectRef(run.options.project), run.id)

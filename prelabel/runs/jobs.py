@@ -6,7 +6,6 @@ tries the job again after a pause, then keeps it among the failed.
 
 from prelabel.bootstrap import Services, services
 from prelabel.runs.bulk import execute
-from prelabel.store.jobs import kind_of
 from prelabel.store.keys import ProjectRef
 from prelabel.studio import connect
 
@@ -37,10 +36,9 @@ def adopt(project: str, *backend_urls: str) -> None:
     connect_project(work, ref, *backend_urls, adopt_only=True)
 
 
-def bulk(project: str, run_id: str) -> None:
-    """A bulk run."""
-    work, _ = _begin("bulk", project, run_id)
-    execute(work, run_id)
+def bulk(_project: str, run_id: str) -> None:
+    """A worker's turn at a bulk run."""
+    execute(services(is_worker=True), run_id)
 
 
 def connect_project(
@@ -66,7 +64,7 @@ def connect_project(
     return connection
 
 
-def _begin(job: str, project: str, *arguments: str) -> tuple[Services, ProjectRef]:
-    work, ref = services(), ProjectRef.parse(project)
-    work.projects.release_job(ref, kind_of(job, *arguments))
+def _begin(job: str, project: str) -> tuple[Services, ProjectRef]:
+    work, ref = services(is_worker=True), ProjectRef.parse(project)
+    work.projects.release_job(ref, job)
     return work, ref

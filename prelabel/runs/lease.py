@@ -1,85 +1,93 @@
-"""The right to work on a run, which one process has at a time and loses within seconds of its death.
+"""The right to work on parts of a run, which one process has at a time and loses within seconds of its death.
 
-A lock in Redis that expires, and a thread that keeps it from expiring. A process that was frozen and has lost its lease
-finds out before it writes, since another may have taken the run up.
+A thread renews all leases of a process at a run. One that was frozen, and has lost a lease, finds out before it asks or
+writes on: the ledger refuses what it would store, and :meth:`Leases.require` what cannot be refused so, an import.
 """
 
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from threading import Event, Thread
-
-from redis.exceptions import LockError
-from redis.lock import Lock
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from threading import Event, Lock, Thread
 
 from prelabel.errors import StoreUnavailable
-from prelabel.store.connection import reaching_redis
-from prelabel.store.runs import LEASE_S, Runs
+from prelabel.store.ledger import LEASE_S, Claim, Ledger, Lost
+from prelabel.store.runs import NoRun
 
 log = logging.getLogger(__name__)
 
 RENEWED_S = LEASE_S / 5
-PATIENCE_S = LEASE_S + 5.0
-"""How long a run's lease is waited for: a dead holder's has expired by then."""
 
 
-class LeaseLost(Exception):
-    """Somebody else may be working on the run by now."""
+class Leases:
+    """What one process holds of a run; used by several of its threads."""
 
-
-class Lease:
-    """A lease that is held."""
-
-    def __init__(self, lock: Lock) -> None:
-        self._lock = lock
-        self._ends = time.monotonic() + LEASE_S
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._ends: dict[Claim, float] = {}
+        self._lock = Lock()
         self._over = Event()
 
-    def require(self) -> None:
-        """:raises LeaseLost: it has expired, or nobody knows."""
-        if time.monotonic() > self._ends:
-            raise LeaseLost
+    def take(self, part: str = "") -> Claim | None:
+        """A part that nobody holds, by default a shard with waiting tasks."""
+        asked = time.monotonic()
+        claim = self._ledger.take(part)
+        if claim:
+            with self._lock:
+                self._ends[claim] = asked + LEASE_S
+        return claim
+
+    def require(self, claim: Claim) -> None:
+        """:raises Lost: it has expired, or nobody knows."""
+        with self._lock:
+            ends = self._ends.get(claim, 0.0)
+        if time.monotonic() > ends:
+            raise Lost
+
+    def give_back(self, *claims: Claim) -> None:
+        """Let others have these at once; where Redis is away, once they have expired."""
+        with self._lock:
+            for claim in claims:
+                self._ends.pop(claim, None)
+        with suppress(StoreUnavailable, NoRun):
+            self._ledger.give_back(claims)
 
     def keep(self) -> None:
-        """Renew it until it is given back or lost; for a thread of its own."""
+        """Renew all until :meth:`close`; for a thread of its own."""
         while not self._over.wait(RENEWED_S):
-            asked = time.monotonic()
-            try:
-                with reaching_redis():
-                    self._lock.reacquire()
-            except LockError:
-                self._ends = asked
-                return
-            except StoreUnavailable as error:
-                log.warning("a run's lease could not be renewed: %s", error)
-                continue
-            self._ends = asked + LEASE_S
+            with self._lock:
+                claims = list(self._ends)
+            if claims:
+                self._renew(claims)
 
-    def give_back(self) -> None:
+    def close(self) -> None:
+        """Give back what is held."""
         self._over.set()
+        with self._lock:
+            claims = list(self._ends)
+        self.give_back(*claims)
+
+    def _renew(self, claims: Sequence[Claim]) -> None:
+        asked = time.monotonic()
         try:
-            with reaching_redis():
-                self._lock.release()
-        except (LockError, StoreUnavailable):  # it expires
-            log.info("a run's lease was gone before it was given back")
+            held = self._ledger.renew(claims)
+        except StoreUnavailable as error:
+            log.warning("a run's leases could not be renewed: %s", error)
+            return
+        except NoRun:
+            held = [False] * len(claims)
+        with self._lock:
+            for claim, is_held in zip(claims, held, strict=True):
+                if claim in self._ends:
+                    self._ends[claim] = asked + LEASE_S if is_held else 0.0
 
 
 @contextmanager
-def leased(runs: Runs, run_id: str) -> Iterator[Lease | None]:
-    """A run's lease for the time of the block; None if somebody else keeps it.
-
-    :raises StoreUnavailable: Redis is away.
-    """
-    lock = runs.lock(run_id)
-    with reaching_redis():
-        is_held = lock.acquire(blocking_timeout=PATIENCE_S)
-    if not is_held:
-        yield None
-        return
-    lease = Lease(lock)
-    Thread(target=lease.keep, name=f"lease-{run_id}", daemon=True).start()
+def leasing(ledger: Ledger) -> Iterator[Leases]:
+    """A process's leases for the time of the block."""
+    leases = Leases(ledger)
+    Thread(target=leases.keep, name="leases", daemon=True).start()
     try:
-        yield lease
+        yield leases
     finally:
-        lease.give_back()
+        leases.close()

@@ -4,12 +4,13 @@ There are more where ``/predict`` was asked about a task meanwhile, where an imp
 predicts anew what has a prediction.
 """
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 
-from prelabel.store.keys import ProjectRef
-from prelabel.store.projects import Projects
-from prelabel.studio.client import StudioClient
+from prelabel.runs.opened import OpenRun
 from prelabel.studio.rows import TaskPrediction
+
+LIVE_PAUSE_S = 2.0
+"""Between looks at tasks that ``/predict`` answered a moment ago and Label Studio has not stored yet."""
 
 
 def surplus(predictions: Iterable[TaskPrediction], version: str, *, keeps_newest: bool) -> list[TaskPrediction]:
@@ -33,26 +34,23 @@ def surplus(predictions: Iterable[TaskPrediction], version: str, *, keeps_newest
     return found
 
 
-def sweep(
-    studio: StudioClient,
-    projects: Projects,
-    ref: ProjectRef,
-    version: str,
-    tasks: Collection[int],
-    *,
-    keeps_newest: bool,
-    wait: Callable[[], None],
-) -> None:
-    """Remove the surplus predictions of a project.
+def sweep(run: OpenRun, *, wait: Callable[[], None] | None = None) -> None:
+    """Remove the surplus predictions of a run's project.
 
-    Label Studio may still be storing what ``/predict`` said of ``tasks``, so these are looked at until it has, or is
-    not going to; ``wait`` passes the time in between.
+    Label Studio may still be storing what ``/predict`` said of the run's tasks, so these are looked at until it has, or
+    is not going to.
+
+    :param wait: passes the time in between; without it, it is looked once.
     """
+    projects, ref = run.work.projects, run.ref
+    tasks = run.ledger.handled(projects.live_tasks(ref))
     settled: set[int] = set()
     while True:
-        for row in surplus(studio.predictions(ref.id), version, keeps_newest=keeps_newest):
-            studio.delete_prediction(row.id)
-            settled.add(row.task_id)
-        if not projects.live(ref, sorted(set(tasks) - settled)):
+        if run.studio.has_surplus(ref.id, run.version):
+            for page in run.studio.multiple_predictions(ref.id, run.version):
+                for row in surplus(page, run.version, keeps_newest=run.options.is_anew):
+                    run.studio.delete_prediction(row.id)
+                    settled.add(row.task_id)
+        if wait is None or not projects.live(ref, sorted(tasks - settled)):
             return
         wait()

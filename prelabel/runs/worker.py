@@ -15,6 +15,7 @@ from threading import Timer
 from types import FrameType
 from typing import Any
 
+import redis
 from rq import Queue, Worker
 from rq.job import Job
 from rq.serializers import JSONSerializer
@@ -23,11 +24,14 @@ from rq.worker import WorkerStatus
 import prelabel.runs.jobs  # noqa: F401 - loaded before the worker forks
 from prelabel.bootstrap import Services
 from prelabel.errors import PrelabelError
+from prelabel.llm import loop as llm
+from prelabel.metrics.reporting import Reporting
 from prelabel.runs import control
 from prelabel.runs.stopping import SAME_S, stopping
 from prelabel.store import connection
 from prelabel.store.connection import reaching_redis
 from prelabel.store.workers import HEARTBEAT_S
+from prelabel.studio import client as studio
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +50,8 @@ def work(services: Services, *, burst: bool = False) -> None:
 
     :raises StoreUnavailable: Redis is away.
     """
+    llm.load()
+    studio.load()
     client = connection.connect_queue(services.settings.redis_url, answer_timeout_s=None)
     with reaching_redis():
         client.ping()
@@ -69,6 +75,7 @@ class StoppableWorker(Worker):
     def __init__(self, *arguments: Any, services: Services, **more: Any) -> None:
         super().__init__(*arguments, **more)
         self._services = services
+        self._reporting = Reporting(services.measures, services.counts)
         self._has_killed = False
         self._stop_asked_at = 0.0
 
@@ -107,6 +114,26 @@ class StoppableWorker(Worker):
         super().setup_work_horse_signals()  # type: ignore[no-untyped-call]
         stopping.listen()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+    def perform_job(self, job: Job, queue: Queue) -> bool:
+        """In the work-horse."""
+        with self._reporting.of_job():
+            return super().perform_job(job, queue)
+
+    def maintain_heartbeats(self, job: Job) -> None:
+        """RQ's would end the worker, if Redis is away at that moment."""
+        try:
+            super().maintain_heartbeats(job)
+        except redis.RedisError as error:
+            log.warning("no heartbeat: %s", error)
+
+    def handle_work_horse_killed(self, job: Job, retpid: int, ret_val: int, rusage: Any) -> None:
+        """What it held of a run is free at once, and the run is gone on with."""
+        super().handle_work_horse_killed(job, retpid, ret_val, rusage)  # type: ignore[no-untyped-call]
+        try:
+            control.bury(self._services, retpid)
+        except PrelabelError as error:
+            log.warning("what a dead work-horse held is free only once its leases are over: %s", error)
 
     def handle_exception(self, job: Job, *exc_info: Any) -> Any:
         return None if self._gives_back else super().handle_exception(job, *exc_info)

@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import secrets
 import time
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -84,17 +85,27 @@ class AnswerCache:
 
     def keep(self, project: ProjectRef, answers: Mapping[str, str]) -> None:
         """See :class:`prelabel.core.kept.Answers`. Of a project that was forgotten nothing is kept."""
+        with suppress(StoreUnavailable), reaching_redis():
+            self._keep(project, dict(zip(self._digests(project, list(answers)), answers.values(), strict=True)))
+
+    def names(self, project: ProjectRef, subjects: Sequence[str]) -> list[str]:
+        """See :class:`prelabel.core.kept.Answers`."""
+        with suppress(StoreUnavailable), reaching_redis():
+            return [urlsafe_b64encode(digest).decode() for digest in self._digests(project, subjects)]
+        return [""] * len(subjects)
+
+    def keep_named(self, project: ProjectRef, answers: Mapping[str, str]) -> None:
+        """See :class:`prelabel.core.kept.Answers`."""
+        with suppress(StoreUnavailable), reaching_redis():
+            self._keep(project, {urlsafe_b64decode(name): answer for name, answer in answers.items()})
+
+    def _keep(self, project: ProjectRef, answers: Mapping[bytes, str]) -> None:
         if not answers:
             return
         moment = f"{int(self._clock()):0{TIME_DIGITS}x}"
-        with suppress(StoreUnavailable), reaching_redis():
-            digests = self._digests(project, list(answers))
-            fields = zip(digests, (moment + answer for answer in answers.values()), strict=True)
-            arguments = [part for field in fields for part in field]
-            keys = [self._hash(project, digest) for digest in digests]
-            self._script(
-                keys=[*keys, self._keys.projects], args=[self._most, self._kept_s, str(project.id), *arguments]
-            )
+        arguments = [part for digest, answer in answers.items() for part in (digest, moment + answer)]
+        keys = [self._hash(project, digest) for digest in answers]
+        self._script(keys=[*keys, self._keys.projects], args=[self._most, self._kept_s, str(project.id), *arguments])
 
     def _digests(self, project: ProjectRef, subjects: Sequence[str]) -> list[bytes]:
         """The project goes into them, so that nobody sees that two projects hold the same ticket."""
@@ -127,3 +138,9 @@ class ProjectAnswers:
 
     def keep(self, answers: Mapping[str, str]) -> None:
         self._cache.keep(self._project, answers)
+
+    def names(self, subjects: Sequence[str]) -> list[str]:
+        return self._cache.names(self._project, subjects)
+
+    def keep_named(self, answers: Mapping[str, str]) -> None:
+        self._cache.keep_named(self._project, answers)

@@ -16,10 +16,31 @@ key                                           type     holds
 ``prelabel:1:SITE:projects``                  hash     project id to the time it was made, as last heard
 ``prelabel:1:SITE:runs``                      zset     run id by the time it was asked for
 ``prelabel:1:SITE:going``                     hash     project id to the id of the run it has going
-``prelabel:1:SITE:run:ID``                    hash     a run: options, state, counts
-``prelabel:1:SITE:run:ID:failed``             hash     task id to why it has no prediction
-``prelabel:1:SITE:run:ID:again``              set      ids of failed tasks that are to be tried again
-``prelabel:1:SITE:run:ID:lease``              string   the token of the worker that is at it; expires
+``prelabel:1:SITE:batching``                  set      ids of runs that have batches at a provider
+``prelabel:1:SITE:run:ID``                    hash     a run: options, state, counts; it and all below expire 90
+                                                       days after it has ended
+``prelabel:1:SITE:run:ID:history``            list     what has happened to it, the last 50 (JSON)
+``prelabel:1:SITE:run:ID:pace``               hash     tens of seconds of late to the tasks settled in them
+``prelabel:1:SITE:run:ID:chosen``             list     ids of the tasks that it is about, if not all of the project's
+``prelabel:1:SITE:run:ID:leases``             hash     part (a shard, ``plan``, ``batch``, ``write``) to when its
+                                                       lease ends (ms) and who holds it
+``prelabel:1:SITE:run:ID:fences``             hash     part to the token of its last holder
+``prelabel:1:SITE:run:ID:shard:NUMBER``       hash     task id to what has become of it; see ``ledger``
+``prelabel:1:SITE:run:ID:shards``             zset     shard by its first task's id
+``prelabel:1:SITE:run:ID:open``               zset     shard by how many of its tasks wait
+``prelabel:1:SITE:run:ID:unwritten``          zset     shard by how many of its answers are to be written
+``prelabel:1:SITE:run:ID:failed``             zset     id of a failed task by its reason's number
+``prelabel:1:SITE:run:ID:reasons``            hash     reason to its number
+``prelabel:1:SITE:run:ID:comments``           hash     task id to the comment of an answer that is to be written
+``prelabel:1:SITE:run:ID:drawn``              hash     slot to the task that is drawn for validation
+``prelabel:1:SITE:run:ID:reserved``           hash     shard, or ``batch`` with or without a number, to the dollars
+                                                       that its requests in flight may cost
+``prelabel:1:SITE:run:ID:batches``            hash     number of a batch at the provider to its id there and how it
+                                                       stands (JSON)
+``prelabel:1:SITE:run:ID:places:NUMBER``      hash     request of a batch to the tasks that it is about
+``prelabel:1:SITE:counts``                    hash     what workers have counted, by metric and labels (JSON)
+``prelabel:1:SITE:levels``                    set      names of worker processes that have told of a level lately
+``prelabel:1:SITE:levels:PROCESS``            string   the levels of one (JSON); some seconds
 ``prelabel:1:SITE:PROJECT:state``             hash     generation, prompt, title, backend_url
 ``prelabel:1:SITE:PROJECT:settings``          hash     the project's own settings, by name
 ``prelabel:1:SITE:PROJECT:prompts``           hash     prompt version to its text, author and time (JSON)
@@ -31,12 +52,15 @@ key                                           type     holds
 ``prelabel:1:SITE:PROJECT:changes``           zset     annotation id by the revision that last touched it
 ``prelabel:1:SITE:PROJECT:task:ID``           set      annotation ids of a task
 ``prelabel:1:SITE:PROJECT:revision``          string   counts changes of annotations
-``prelabel:1:SITE:PROJECT:predicted``         hash     task id to what was last predicted for it (JSON)
+``prelabel:1:SITE:PROJECT:predicted:NUMBER``  hash     task id to what was last predicted for it; see ``predicted``
+``prelabel:1:SITE:PROJECT:words``             hash     versions, controls and labels to the numbers that stand for them
 ``prelabel:1:SITE:PROJECT:live``              zset     task id by the time ``/predict`` answered it; some minutes
+``prelabel:1:SITE:PROJECT:late``              set      tasks that ``/predict`` did not reach and that wait for a run;
+                                                       30 days
 ``prelabel:1:SITE:PROJECT:version:NAME``      HLL      tasks that got a prediction of this model version
 ``prelabel:1:SITE:PROJECT:withheld``          set      tasks that are labelled without a suggestion
 ``prelabel:1:SITE:PROJECT:answers:NUMBER``    hash     keyed hash of what was asked to the time and the answer; days
-``prelabel:1:SITE:PROJECT:queued:JOB``        string   this job, for a bulk run ``bulk:ID``, waits in the queue; expires
+``prelabel:1:SITE:PROJECT:queued:JOB``        string   this job waits in the queue; expires
 ============================================  =======  ==========================================================
 """
 
@@ -107,6 +131,18 @@ class Keys:
     @property
     def going(self) -> str:
         return f"{LAYOUT}:{self.site}:going"
+
+    @property
+    def batching(self) -> str:
+        return f"{LAYOUT}:{self.site}:batching"
+
+    @property
+    def counts(self) -> str:
+        return f"{LAYOUT}:{self.site}:counts"
+
+    def levels(self, *process: str) -> str:
+        """The key of the processes that have told of levels, or of those of one."""
+        return ":".join((LAYOUT, self.site, "levels", *process))
 
     def pattern(self, project: int) -> str:
         """What matches all keys of a project, in Redis's glob language."""

@@ -64,10 +64,10 @@ local cost, patience = {{requests = 1, tokens = tonumber(ARGV[3])}}, tonumber(AR
 redis.call('ZADD', KEYS[2], now, ARGV[5])
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - {MEMBER_S})
 redis.call('EXPIRE', KEYS[2], {MEMBER_S:.0f})
-local wait, known = math.max(0, (kept.paused_until or 0) - now), kept.heard_at and 1 or 0
+local wait, known, limited = math.max(0, (kept.paused_until or 0) - now), kept.heard_at and 1 or 0, 0
 for kind in pairs(cost) do
   if a_second(kind) then
-    known = 1
+    known, limited = 1, 1
     wait = math.max(wait, due(kind) - now)
   end
 end
@@ -77,7 +77,7 @@ if wait <= patience then
     if rate then keep(kind .. '_due', due(kind) + used / rate) end
   end
 end
-return {{wait <= patience and 1 or 0, string.format('%.6f', wait), redis.call('ZCARD', KEYS[2]), known}}
+return {{wait <= patience and 1 or 0, string.format('%.6f', wait), redis.call('ZCARD', KEYS[2]), known, limited}}
 """
 )
 
@@ -132,8 +132,8 @@ class RedisBudget:
 
     async def take(self, tokens: int, patience_s: float) -> Turn:
         """:raises StoreUnavailable: Redis does not answer."""
-        granted, wait_s, processes, known = await self._run(self._take, [tokens, patience_s, self._process])
-        return Turn(bool(granted), float(wait_s), int(processes), bool(known))
+        granted, wait_s, processes, known, limited = await self._run(self._take, [tokens, patience_s, self._process])
+        return Turn(bool(granted), float(wait_s), int(processes), bool(known), bool(limited))
 
     async def note(self, noted: Noted) -> None:
         """:raises StoreUnavailable: Redis does not answer."""

@@ -2,8 +2,9 @@
 
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import redis
@@ -11,11 +12,14 @@ import redis
 from prelabel.core.types import Prediction, Prompt
 from prelabel.store.connection import reaching_redis
 from prelabel.store.keys import Keys, ProjectRef
+from prelabel.store.predicted import bucket, new_words, packed, unpacked
 
 VERSION_KEPT_S = 90 * 24 * 3600
 """How long the count of a version's predictions is kept after the last of them."""
 LIVE_S = 120
 """Seconds after ``/predict`` for which a bulk run leaves a task alone: Label Studio may still be storing the answer."""
+LATE_FOR_S = 30 * 24 * 3600
+"""How long tasks wait for a run about them, since the last of them came."""
 QUEUED_FOR_S = 600
 """How long a job counts as waiting if no worker ever takes it."""
 
@@ -128,30 +132,46 @@ class Projects:
         """
         if not predictions:
             return
-        packed: dict[Any, Any] = {str(task): json.dumps(asdict(said)) for task, said in predictions.items()}
-        run = self._keys.run(run_id) if run_id else ""
+        words_key, run = self._keys.of(ref, "words"), self._keys.run(run_id) if run_id else ""
+        buckets: dict[int, dict[int, Prediction]] = defaultdict(dict)
+        for task, said in predictions.items():
+            buckets[bucket(task)][task] = said
 
         def keep(pipe: redis.client.Pipeline) -> None:
             is_forgotten = run and not pipe.exists(run)
+            known: Any = pipe.hgetall(words_key)
             pipe.multi()
-            if not is_forgotten:
-                pipe.hset(self._keys.of(ref, "predicted"), mapping=packed)
-                pipe.pfadd(self._keys.of(ref, f"version:{version}"), *packed)
-                pipe.expire(self._keys.of(ref, f"version:{version}"), VERSION_KEPT_S)
+            if is_forgotten:
+                return
+            new: dict[Any, Any] = new_words(predictions.values(), known)
+            if new:
+                pipe.hset(words_key, mapping=new)
+            numbers = {word: int(number) for word, number in known.items()} | new
+            for number, tasks in buckets.items():
+                texts: dict[Any, Any] = {str(task): packed(said, numbers) for task, said in tasks.items()}
+                pipe.hset(self._keys.of(ref, f"predicted:{number}"), mapping=texts)
+            pipe.pfadd(self._keys.of(ref, f"version:{version}"), *map(str, predictions))
+            pipe.expire(self._keys.of(ref, f"version:{version}"), VERSION_KEPT_S)
 
-        with reaching_redis():
-            self._redis.transaction(keep, *([run] if run else []))
+        with reaching_redis():  # of a run all runs are watched, for its own key changes all the time
+            self._redis.transaction(keep, words_key, *([self._keys.runs] if run else []))
 
-    def note_live(self, ref: ProjectRef, tasks: Iterable[int]) -> None:
-        """``/predict`` has just answered these; Label Studio may take a while to store what it was told."""
+    def note_live(self, ref: ProjectRef, tasks: Iterable[int], *, no_more: Collection[int] = ()) -> None:
+        """``/predict`` has just answered these; Label Studio may take a while to store what it was told.
+
+        :param no_more: tasks that it has no answer to after all.
+        """
         moment = time.time()
         key = self._keys.of(ref, "live")
         scores: dict[Any, Any] = {str(task): moment for task in tasks}
-        if not scores:
+        if not (scores or no_more):
             return
         with reaching_redis():
             pipe = self._redis.pipeline(transaction=True)
-            pipe.zadd(key, scores)
+            if scores:
+                pipe.zadd(key, scores)
+            if no_more:
+                pipe.zrem(key, *map(str, no_more))
             pipe.zremrangebyscore(key, "-inf", moment - LIVE_S)
             pipe.expire(key, LIVE_S)
             pipe.execute()
@@ -165,18 +185,49 @@ class Projects:
         since = time.time() - LIVE_S
         return {task for task, moment in zip(tasks, times, strict=True) if moment is not None and moment > since}
 
+    def live_tasks(self, ref: ProjectRef) -> list[int]:
+        """All tasks that ``/predict`` has answered a moment ago."""
+        with reaching_redis():
+            found: Any = self._redis.zrangebyscore(self._keys.of(ref, "live"), time.time() - LIVE_S, "+inf")
+        return [int(task) for task in found]
+
     def predicted(self, ref: ProjectRef, tasks: Sequence[int]) -> dict[int, Prediction]:
         """What was predicted last for each of ``tasks``, of those that have been predicted at all."""
         if not tasks:
             return {}
         with reaching_redis():
-            found: Any = self._redis.hmget(self._keys.of(ref, "predicted"), list(map(str, tasks)))
-        return {task: _prediction(text) for task, text in zip(tasks, found, strict=True) if text}
+            pipe = self._redis.pipeline(transaction=False)
+            for task in tasks:
+                pipe.hget(self._keys.of(ref, f"predicted:{bucket(task)}"), str(task))
+            pipe.hgetall(self._keys.of(ref, "words"))
+            *found, numbers = pipe.execute()
+        words = {int(number): word for word, number in numbers.items()}
+        return {task: unpacked(text, words) for task, text in zip(tasks, found, strict=True) if text}
 
     def count_predicted(self, ref: ProjectRef, version: str) -> int:
         """About how many tasks have a prediction of ``version`` (HyperLogLog: exact for a few, within 1% for many)."""
         with reaching_redis():
             return int(self._redis.pfcount(self._keys.of(ref, f"version:{version}")))
+
+    def keep_late(self, ref: ProjectRef, tasks: Sequence[int]) -> None:
+        """``/predict`` did not reach these; they wait for a run about them."""
+        key = self._keys.of(ref, "late")
+        with reaching_redis():
+            pipe = self._redis.pipeline(transaction=True)
+            pipe.sadd(key, *map(str, tasks))
+            pipe.expire(key, LATE_FOR_S)
+            pipe.execute()
+
+    def late(self, ref: ProjectRef) -> list[int]:
+        """The tasks that wait for a run about them."""
+        with reaching_redis():
+            kept: Any = self._redis.smembers(self._keys.of(ref, "late"))
+        return sorted(map(int, kept))
+
+    def drop_late(self, ref: ProjectRef, tasks: Sequence[int]) -> None:
+        """These wait no longer."""
+        with reaching_redis():
+            self._redis.srem(self._keys.of(ref, "late"), *map(str, tasks))
 
     def withhold(self, ref: ProjectRef, tasks: Iterable[int]) -> None:
         """From now on these tasks get no prediction, so that people label them unswayed."""
@@ -207,15 +258,12 @@ class Projects:
             return
         with reaching_redis():
             pipe = self._redis.pipeline(transaction=True)
-            pipe.hdel(self._keys.of(ref, "predicted"), *map(str, tasks))
-            pipe.srem(self._keys.of(ref, "withheld"), *map(str, tasks))
+            for task in tasks:
+                pipe.hdel(self._keys.of(ref, f"predicted:{bucket(task)}"), str(task))
+            for name in ("withheld", "late"):
+                pipe.srem(self._keys.of(ref, name), *map(str, tasks))
             pipe.execute()
 
     @staticmethod
     def _text(value: Any) -> str:
         return value or ""
-
-
-def _prediction(text: str) -> Prediction:
-    kept = json.loads(text)
-    return Prediction({name: tuple(values) for name, values in kept["labels"].items()}, kept["score"], kept["version"])

@@ -1,29 +1,25 @@
-"""Bulk runs: what was asked for, how far it is, what went wrong. One at a time per project."""
+"""Bulk runs: what was asked for, how far they are, what went wrong. One at a time per project."""
 
 import json
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 import redis
-from redis.lock import Lock
 
 from prelabel.core.types import Usage
 from prelabel.errors import RequestError
+from prelabel.store import batch_scripts, ledger_scripts
 from prelabel.store import run_scripts as scripts
+from prelabel.store.batches import KeptBatches
 from prelabel.store.connection import reaching_redis
 from prelabel.store.keys import Keys
+from prelabel.store.ledger import OTHER_PARTS, Ledger, counted
+from prelabel.store.run import ENDED, Run, RunOptions, State, read_run
 
-State = Literal["queued", "running", "paused", "succeeded", "failed", "canceled"]
-ENDED: frozenset[State] = frozenset({"succeeded", "failed", "canceled"})
-COUNTERS = (
-    *("labeled", "abstained", "withheld", "failed", "skipped", "from_cache"),
-    *("requests", "prompt_tokens", "cached_tokens", "completion_tokens"),
-)
-LEASE_S = 15.0
-"""For how long a worker may be silent before its run is another's."""
 SHOWN_TASKS = 10
 """How many tasks are named for each reason of failure."""
 
@@ -43,59 +39,6 @@ class RunExists(RequestError):
         self.run_id = run_id
 
 
-@dataclass(frozen=True, slots=True)
-class RunOptions:
-    """What a run is to do."""
-
-    project: int
-    only_missing: bool = True
-    """Leave tasks alone that have a prediction of the current version."""
-    refresh: bool = False
-    """Begin a new generation first, so that every task is predicted anew."""
-    limit: int | None = None
-    """Tasks at most."""
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A run at one moment."""
-
-    id: str
-    options: RunOptions
-    state: State
-    wanted: str = ""
-    """What somebody has asked of it: ``pause``, ``cancel``; empty if nothing."""
-    message: str = ""
-    """Why it failed, and what to do."""
-    model_version: str = ""
-    total: int = 0
-    after_id: int = 0
-    """Of a run that predicts anew what has a prediction: up to this task all is done, but what is to be retried."""
-    started_at: str = ""
-    finished_at: str = ""
-    counts: Mapping[str, int] = field(default_factory=dict)
-    cost: float | None = 0.0
-    """US dollars so far; None if the price of any request is unknown, or was before prices were kept."""
-
-    @property
-    def done(self) -> int:
-        return sum(self.counts[name] for name in ("labeled", "abstained", "withheld", "failed", "skipped"))
-
-    @property
-    def cost_per_task(self) -> float | None:
-        """US dollars for each task that was answered; None if that is unknown, or if there is none yet."""
-        answered = self.counts["labeled"] + self.counts["abstained"]
-        return None if self.cost is None or not answered else self.cost / answered
-
-    @property
-    def eta_seconds(self) -> float | None:
-        """Seconds that the rest will take at the pace so far; None while there is none to tell from."""
-        if self.state != "running" or not self.done:
-            return None
-        elapsed = (datetime.now(UTC) - datetime.fromisoformat(self.started_at)).total_seconds()
-        return round(elapsed / self.done * max(0, self.total - self.done), 1)
-
-
 class Runs:
     """The runs of one Label Studio's projects, in Redis.
 
@@ -105,39 +48,33 @@ class Runs:
     def __init__(self, client: redis.Redis, keys: Keys) -> None:
         self._redis = client
         self._keys = keys
-        self._scripts = {text: client.register_script(scripts.PRELUDE + text) for text in scripts.ALL}
+        known = (*scripts.ALL, *ledger_scripts.ALL, *batch_scripts.ALL)
+        self._scripts = {text: client.register_script(scripts.PRELUDE + text) for text in known}
 
-    def create(self, options: RunOptions) -> Run:
+    def create(self, options: RunOptions, tasks: Collection[int] = ()) -> Run:
         """A queued run.
 
+        :param tasks: those that it is about; by default all of the project's that lack a prediction.
         :raises RunExists: the project has one going.
         """
         run_id = secrets.token_hex(6)
         asked_at = datetime.now(UTC).timestamp()
-        if holder := self._on(run_id, scripts.OPEN, options.project, asked_at, json.dumps(asdict(options))):
+        told = json.dumps(asdict(replace(options, is_chosen=bool(tasks))))
+        if holder := self._on(run_id, scripts.OPEN, options.project, asked_at, told, *sorted(set(tasks))):
             raise RunExists(holder)
         return self.get(run_id)
 
     def get(self, run_id: str) -> Run:
         """:raises NoRun: there is no such run."""
         with reaching_redis():
-            kept: Any = self._redis.hgetall(self._keys.run(run_id))
+            pipe = self._redis.pipeline(transaction=False)
+            pipe.hgetall(self._keys.run(run_id))
+            pipe.hgetall(self._keys.run(run_id, "pace"))
+            pipe.time()
+            kept, settled, (seconds, _) = pipe.execute()
         if "options" not in kept:
             raise NoRun(run_id)
-        return Run(
-            id=run_id,
-            options=RunOptions(**json.loads(kept["options"])),
-            state=kept["state"],
-            wanted=kept.get("wanted", ""),
-            message=kept.get("message", ""),
-            model_version=kept.get("model_version", ""),
-            total=int(kept.get("total", 0)),
-            after_id=int(kept.get("after_id", 0)),
-            started_at=kept.get("started_at", ""),
-            finished_at=kept.get("finished_at", ""),
-            counts={name: int(kept.get(name, 0)) for name in COUNTERS},
-            cost=float(kept.get("cost", 0)) if kept.get("priced", "0") == kept.get("requests", "0") else None,
-        )
+        return read_run(run_id, kept, settled, seconds)
 
     def all(self, project: int | None = None) -> list[Run]:
         """All runs, or a project's, newest first."""
@@ -151,30 +88,46 @@ class Runs:
             ids: Any = self._redis.hvals(self._keys.going)
         return [run for run in self._present(ids) if run.state not in ENDED]
 
-    def lock(self, run_id: str) -> Lock:
-        """What a worker holds, and renews, while it is at the run; see ``runs.lease``."""
-        return Lock(self._redis, self._keys.run(run_id, "lease"), timeout=LEASE_S, sleep=0.2, thread_local=False)
+    def ledger(self, run_id: str) -> Ledger:
+        """What has become of the run's tasks."""
+        return Ledger(self._redis, self._keys, run_id, lambda *told: self._on(run_id, *told))
+
+    def batches(self, run_id: str) -> KeptBatches:
+        """What the run has at a provider."""
+        return KeptBatches(self._redis, self._keys, run_id, lambda *told: self._on(run_id, *told))
+
+    def batching(self) -> list[Run]:
+        """The runs that have batches at a provider, over or not."""
+        with reaching_redis():
+            ids: Any = self._redis.smembers(self._keys.batching)
+        return list(self._present(sorted(ids)))
 
     def is_worked_on(self, run_id: str) -> bool:
-        """Whether a worker is at the run; one that has died counts for up to ``LEASE_S`` seconds."""
-        with reaching_redis():
-            return bool(self._redis.exists(self._keys.run(run_id, "lease")))
+        """Whether a worker is at the run; one that has died counts until its lease is over."""
+        ledger = self.ledger(run_id)
+        return ledger.is_held() or ledger.is_held(*OTHER_PARTS)
 
     def begin(self, run_id: str) -> Run | None:
-        """A worker that has its lease goes to work on the run: what was answered and never written is uncounted.
-
-        None if there is nothing to be done: it is over or paused, or becomes so now because somebody has asked for it.
+        """A worker is to take part in the run; None if it is over or paused, or becomes so now as somebody has asked.
 
         :raises NoRun: there is no such run.
         """
         return self.get(run_id) if self._on(run_id, scripts.BEGIN) else None
 
-    def ask(self, run_id: str, wanted: Literal["pause", "cancel"]) -> Run:
-        """Have the run's worker pause or end it; where none is at work on it, it is done at once.
+    def leave(self, run_id: str) -> None:
+        """A worker takes part no longer; where it was the last one, what somebody has asked for is done.
 
+        :raises NoRun: there is no such run.
+        """
+        self._on(run_id, scripts.LEAVE)
+
+    def ask(self, run_id: str, wanted: Literal["pause", "cancel", "fail"], why: str = "") -> Run:
+        """Have the run's workers pause or end it; where none is at work on it, it is done at once.
+
+        :param why: it failed, and what to do.
         :raises RequestError: it is over, or there is none.
         """
-        is_heard = self._on(run_id, scripts.ASK, wanted)
+        is_heard = self._on(run_id, scripts.ASK, wanted, why)
         run = self.get(run_id)
         if not is_heard:
             raise RequestError("run_state", f"run {run_id} is over: {run.state}", 409)
@@ -207,7 +160,7 @@ class Runs:
         if holder := self._on(run_id, scripts.OPEN, self.get(run_id).options.project, 0):
             raise RunExists(holder)
 
-    def update(self, run_id: str, **values: str | int) -> None:
+    def update(self, run_id: str, **values: str | float) -> None:
         """Set some of a run's fields; see :class:`Run`.
 
         :raises NoRun: there is no such run.
@@ -219,70 +172,43 @@ class Runs:
 
         :raises NoRun: there is no such run.
         """
-        used = {} if usage is None else asdict(usage)
-        cost = used.pop("cost", None)
-        if usage is not None and cost is not None:
-            used["priced"] = usage.requests
+        used = {} if usage is None else counted(usage)
         added = {**more, **used}
+        cost = usage.cost if usage else None
         self._on(run_id, scripts.COUNT, cost or 0, *(part for pair in added.items() for part in pair))
-
-    def take_back_unwritten(self, run_id: str) -> None:
-        """Uncount what was answered and could not be written.
-
-        :raises NoRun: there is no such run.
-        """
-        self._on(run_id, scripts.TAKE_BACK)
-
-    def fail_tasks(self, run_id: str, reasons: Mapping[int, str]) -> None:
-        """Note why tasks have no prediction.
-
-        :raises NoRun: there is no such run.
-        """
-        if reasons:
-            self._on(run_id, scripts.FAIL, *(part for pair in reasons.items() for part in pair))
-
-    def failed_tasks(self, run_id: str) -> dict[int, str]:
-        """The tasks that have no prediction, with the reason."""
-        with reaching_redis():
-            kept: Any = self._redis.hgetall(self._keys.run(run_id, "failed"))
-        return {int(task): reason for task, reason in kept.items()}
-
-    def to_retry(self, run_id: str) -> set[int]:
-        """The failed tasks that a run that predicts anew what has a prediction is to try again, and has not yet."""
-        with reaching_redis():
-            return {int(task) for task in self._redis.smembers(self._keys.run(run_id, "again"))}
-
-    def retried(self, run_id: str, tasks: Iterable[int]) -> None:
-        """These tasks were tried again."""
-        if numbers := list(map(str, tasks)):
-            with reaching_redis():
-                self._redis.srem(self._keys.run(run_id, "again"), *numbers)
 
     def errors(self, run_id: str) -> list[dict[str, Any]]:
         """Failures by reason, the most frequent first, with some of their tasks."""
-        by_reason: dict[str, list[int]] = {}
-        for task, reason in sorted(self.failed_tasks(run_id).items()):
-            by_reason.setdefault(reason, []).append(task)
-        ordered = sorted(by_reason.items(), key=lambda item: -len(item[1]))
-        return [{"reason": reason, "count": len(tasks), "tasks": tasks[:SHOWN_TASKS]} for reason, tasks in ordered]
+        found = self.ledger(run_id).failures(SHOWN_TASKS)
+        return [{"reason": reason, "count": count, "tasks": tasks} for reason, count, tasks in found]
+
+    def tell(self, run_id: str, what: str, why: str) -> None:
+        """Note in a run's history what has happened to it.
+
+        :raises NoRun: there is no such run.
+        """
+        self._on(run_id, scripts.TELL, what, why)
+
+    def history(self, run_id: str) -> list[dict[str, str]]:
+        """What has happened to a run, the latest last: when (``at``), ``what``, and ``why`` or empty."""
+        with reaching_redis():
+            told: Any = self._redis.lrange(self._keys.run(run_id, "history"), 0, -1)
+        return [json.loads(each) for each in told]
 
     def forget_tasks(self, tasks: Iterable[int]) -> None:
         """Drop what any run keeps of these."""
-        numbers = list(map(str, tasks))
-        if not numbers:
-            return
-        with reaching_redis():
-            pipe = self._redis.pipeline(transaction=False)
-            for run_id in self._ids():
-                pipe.hdel(self._keys.run(run_id, "failed"), *numbers)
-                pipe.srem(self._keys.run(run_id, "again"), *numbers)
-            pipe.execute()
+        numbers = list(tasks)
+        for run in self.all():
+            with suppress(NoRun):
+                self.ledger(run.id).forget(numbers)
 
     def forget_project(self, project: int) -> None:
         """Drop all runs of a project."""
         with reaching_redis():
             for run in self.all(project):
-                self._redis.delete(*self._keys_of(run.id))
+                kept = [*self.ledger(run.id).keys(), *self.batches(run.id).keys()]
+                self._redis.delete(*self._keys_of(run.id), *kept)
+                self._redis.srem(self._keys.batching, run.id)
                 self._redis.zrem(self._keys.runs, run.id)
             self._redis.hdel(self._keys.going, str(project))
 
@@ -296,19 +222,20 @@ class Runs:
         for run_id in ids:
             try:
                 yield self.get(run_id)
-            except NoRun:
-                continue
+            except NoRun:  # its time was over
+                with reaching_redis():
+                    self._redis.zrem(self._keys.runs, run_id)
 
     def _keys_of(self, run_id: str) -> list[str]:
         """All that is kept of a run, as the scripts take it."""
-        return [self._keys.run(run_id), *(self._keys.run(run_id, name) for name in ("failed", "again", "lease"))]
+        return [self._keys.run(run_id), *(self._keys.run(run_id, name) for name in scripts.KEYS)]
 
     def _on(self, run_id: str, script: str, *arguments: str | float) -> Any:
         """What ``script`` says of the run.
 
         :raises NoRun: there is no such run.
         """
-        keys = [*self._keys_of(run_id), self._keys.going, self._keys.runs]
+        keys = [*self._keys_of(run_id), self._keys.going, self._keys.runs, self._keys.batching]
         with reaching_redis():
             said = self._scripts[script](keys, [run_id, now(), *arguments])
         if said is None:

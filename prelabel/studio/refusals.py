@@ -12,13 +12,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from prelabel.errors import StudioError
+from prelabel.errors import StudioAway, StudioError
 
 NOT_LABEL_STUDIO = (
     "what answers there is not Label Studio's API: set LABEL_STUDIO_URL to the address that its pages have in the "
     "browser, up to where /projects begins"
 )
 BEHIND_A_PROXY = "the proxy in front of Label Studio does not reach it: start it, or wait until it has started"
+AWAY = frozenset({502, 503, 504})
 CREATE_ONE = (
     "create a personal access token in Label Studio (Account & Settings > Personal Access Token) "
     "and set LABEL_STUDIO_API_KEY to it"
@@ -67,16 +68,18 @@ def translated(url: str, purpose: str) -> Iterator[None]:
     except ApiError as error:
         said, cure = explain(error.status_code, error.body, error.headers or {})
         told = f"Label Studio at {url} refused to {purpose} {said}"
-        raise StudioError(told, cure, error.status_code) from error
+        kind = StudioAway if error.status_code in AWAY else StudioError
+        raise kind(told, cure, error.status_code) from error
     except (UnicodeEncodeError, httpx.LocalProtocolError):  # unchained, since their texts quote the token
         raise StudioError("LABEL_STUDIO_API_KEY has characters that no token has", "copy it again") from None
     except httpx.TimeoutException as error:
-        raise StudioError(
+        raise StudioAway(
             f"Label Studio at {url} did not {purpose} in time",
             "it is overloaded, or something between here and there holds the request back",
         ) from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise StudioError(
+        kind = StudioAway if isinstance(error, httpx.HTTPError) else StudioError
+        raise kind(
             f"Label Studio cannot be reached at {url!r} ({error})",
             "start it, or set LABEL_STUDIO_URL to an address that this machine can reach",
         ) from error
@@ -89,7 +92,7 @@ def explain(status: int | None, body: object, headers: Mapping[str, str]) -> tup
     if location := headers.get("location"):
         return "and sends elsewhere", f"set LABEL_STUDIO_URL as in {location!r}"
     if not isinstance(body, dict):
-        return f"({status})", BEHIND_A_PROXY if status in {502, 503, 504} else NOT_LABEL_STUDIO
+        return f"({status})", BEHIND_A_PROXY if status in AWAY else NOT_LABEL_STUDIO
     said = _said(body)
     cure = next((cure for known, pattern, cure in CURES if known == status and re.search(pattern, said)), "")
     return f"({status}: {said})", cure

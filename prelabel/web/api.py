@@ -1,6 +1,7 @@
 """Our own endpoints: bulk runs, started and watched by other programs."""
 
-from typing import Any
+import math
+from typing import Any, Literal
 
 from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
@@ -8,7 +9,7 @@ from flask.typing import ResponseReturnValue
 from prelabel.bootstrap import Services
 from prelabel.errors import RequestError
 from prelabel.runs import control
-from prelabel.store.runs import RunOptions
+from prelabel.store.run import RunOptions
 from prelabel.web.auth import Auth
 from prelabel.web.requests import read_object
 
@@ -53,18 +54,17 @@ def read_options(body: dict[str, Any]) -> RunOptions:
     known = {"project", "only_missing", "refresh", "limit", "method", "max_cost", "mode", "validation", "dry_run"}
     if unknown := sorted(set(body) - known):
         raise RequestError("options", f"unknown: {', '.join(unknown)}; known: {', '.join(sorted(known))}")
-    if body.get("max_cost") is not None:
-        raise RequestError("max_cost", "the price of the model is not known, so no cost can be kept to")
-    for name, only in {"method": (None, "auto", "llm"), "mode": (None, "live")}.items():
-        if body.get(name) not in only:
-            raise RequestError(name, f"{name} can only be {' or '.join(str(value) for value in only if value)} yet")
-    if body.get("validation") or body.get("dry_run"):
-        raise RequestError("options", "validation and dry_run are not to be had yet")
+    if body.get("method") not in (None, "auto", "llm"):
+        raise RequestError("method", "method can only be auto or llm yet")
     return RunOptions(
         project=_number(body, "project", least=1),
         only_missing=_flag(body, "only_missing", default=True),
         refresh=_flag(body, "refresh", default=False),
         limit=None if body.get("limit") is None else _number(body, "limit", least=1),
+        validation=_number({"validation": 0, **body}, "validation", least=0),
+        max_cost=_dollars(body),
+        dry_run=_flag(body, "dry_run", default=False),
+        mode=_mode(body),
     )
 
 
@@ -73,6 +73,25 @@ def _number(body: dict[str, Any], name: str, *, least: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise RequestError(name, f"{name} must be a whole number of at least {least}, got {value!r:.40}")
     return value
+
+
+def _dollars(body: dict[str, Any]) -> float | None:
+    value = body.get("max_cost")
+    if value is None:
+        return None
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < math.inf:
+        raise RequestError("max_cost", f"max_cost must be a number of US dollars above 0, got {value!r:.40}")
+    return float(value)
+
+
+def _mode(body: dict[str, Any]) -> Literal["live", "batch"]:
+    match body.get("mode"):
+        case None | "live":
+            return "live"
+        case "batch":
+            return "batch"
+        case value:
+            raise RequestError("mode", f"mode must be live or batch, got {value!r:.40}")
 
 
 def _flag(body: dict[str, Any], name: str, *, default: bool) -> bool:
