@@ -9,6 +9,7 @@ from typing import Any
 
 from prelabel.config import Settings
 from prelabel.errors import SettingsError
+from prelabel.metrics import directory
 
 try:
     _settings = Settings.from_env()
@@ -26,6 +27,8 @@ keepalive = 30
 # Where workers show that they live: in memory, so that neither a slow disk nor a read-only one is in the way.
 _MEMORY = "/dev/shm"  # noqa: S108 - gunicorn makes its own private files there
 worker_tmp_dir = _MEMORY if os.access(_MEMORY, os.W_OK) else None
+# Where they keep what they count, so that each can tell Prometheus of all.
+raw_env = [f"{directory.VARIABLE}={directory.make(worker_tmp_dir)}"]
 control_socket_disable = True  # nothing steers it, and it would want to write to HOME
 loglevel = _settings.log_level.lower()
 
@@ -37,3 +40,8 @@ def on_starting(server: Any) -> None:
         _settings.require_safe_listening(*hosts)
     except SettingsError as error:
         raise SystemExit(f"Error: {error}") from None
+
+
+def child_exit(server: Any, worker: Any) -> None:  # noqa: ARG001 - gunicorn's signature
+    """Called in the master when a worker has ended, however it did."""
+    directory.mark_dead(worker.pid)

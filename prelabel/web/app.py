@@ -7,6 +7,7 @@ from flask import Flask
 
 from prelabel.bootstrap import Services
 from prelabel.web.api import api
+from prelabel.web.metrics import metrics
 from prelabel.web.path import UnderPath
 from prelabel.web.protocol import Model, protocol
 from prelabel.web.ready import readiness
@@ -25,6 +26,7 @@ def create_app(model_class: Callable[..., Model], work: Services) -> Flask:
     app.register_blueprint(protocol(model_class, work))
     app.register_blueprint(api(work))
     app.register_blueprint(readiness(work))
+    app.register_blueprint(metrics(work))
     answer_errors(app)
     if work.settings.path:
         app.wsgi_app = UnderPath(app.wsgi_app, work.settings.path)  # type: ignore[method-assign] # Flask's documented way

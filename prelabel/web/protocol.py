@@ -65,7 +65,7 @@ def protocol(model_class: Callable[..., Model], work: Services) -> Blueprint:
         asked = read_predict(request)
         model = model_class(str(asked.project), asked.label_config, work)
         if not free.acquire(blocking=False):
-            return jsonify(results=work.service.decline(asked.label_config, asked.tasks, asked.context))
+            return jsonify(results=work.service.decline(asked.project, asked.label_config, asked.tasks, asked.context))
         try:
             return jsonify(results=model.predict(asked.tasks, context=asked.context))
         finally:
@@ -78,6 +78,7 @@ def protocol(model_class: Callable[..., Model], work: Services) -> Blueprint:
         event = data.pop("action", None)
         if not isinstance(event, str):
             raise RequestError("action", "the event names no action")
+        work.measures.event(event)
         project = read_project(data)
         model = model_class(str(project), read_config(data["project"], "label_config"), work)
         return jsonify(model.fit(event, data)), 201
