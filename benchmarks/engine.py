@@ -27,8 +27,8 @@ from prelabel.config import Settings
 from prelabel.core.types import Abstained, Failed, Labeled, Outcome
 from prelabel.labeling import Labeler
 from prelabel.project import Project
-from prelabel.runs.remaining import PAGE
 from prelabel.store.keys import ProjectRef
+from prelabel.store.ledger import SHARD_TASKS
 from tests.servers import redis_server
 
 IMPATIENT = {"LLM_TIMEOUT": "1"}
@@ -134,12 +134,12 @@ def main() -> None:
     beliefs = dict(zip(texts, Classifier(data).beliefs(texts), strict=True))
     with redis_server() as redis, llm_process(beliefs) as llm:
         bench, orders = Bench(llm, redis.url, data), Orders(chosen.latency)
-        many = bench.run("defaults", tickets, orders, {}, PAGE)
-        single = bench.run("one ticket per request", tickets, orders, {"LLM_TASKS_PER_REQUEST": "1"}, PAGE)
+        many = bench.run("defaults", tickets, orders, {}, SHARD_TASKS)
+        single = bench.run("one ticket per request", tickets, orders, {"LLM_TASKS_PER_REQUEST": "1"}, SHARD_TASKS)
         loop = bench.run("one request after another", tickets[:LOOP_TICKETS], orders, ONE_AT_A_TIME, 1)
         name, spoilt = f"defaults, {chosen.faults:.0%} faulty replies", replace(orders, faulty_share=chosen.faults)
         mixes = [replace(spoilt, draw=draw) for draw in range(chosen.draws)]
-        faulty = [bench.run(f"{name}, {mix.draw + 1}", tickets, mix, IMPATIENT, PAGE) for mix in mixes]
+        faulty = [bench.run(f"{name}, {mix.draw + 1}", tickets, mix, IMPATIENT, SHARD_TASKS) for mix in mixes]
     _show(chosen.latency, many, single, loop, faulty)
 
 

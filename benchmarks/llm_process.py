@@ -8,13 +8,14 @@ tally of what was until then comes back.
 import json
 import multiprocessing
 import signal
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from threading import Lock
-from typing import Any
+from typing import Any, Protocol
 
 from benchmarks.classifier import Belief
 from benchmarks.tokens import count_tokens, observed_schema_tokens, prompt_tokens
@@ -28,6 +29,12 @@ from tests.fakes.llm_server import Answer, FakeLLM
 LENIENT = Mood(forms=("json_schema", "json_object", "text"))
 """OpenAI's own: every form that is asked for is followed."""
 _START_S = 60
+
+
+class Beliefs(Protocol):
+    """What the server thinks of each text; goes to its process pickled. A mapping is one."""
+
+    def __getitem__(self, text: str, /) -> Belief: ...
 
 
 @dataclass(slots=True)
@@ -47,6 +54,8 @@ class Tally:
     forms: Counter[str] = field(default_factory=Counter)
     """How many requests asked for which type of ``response_format``."""
     most_at_once: int = 0
+    seconds: float = 0.0
+    """That requests took at the server, all together."""
     complaints: tuple[str, ...] = ()
     """What no server should be sent."""
 
@@ -57,6 +66,8 @@ class Orders:
 
     latency_s: float = 0.0
     """Of every answer."""
+    token_s: float = 0.0
+    """What each token of a reply takes besides."""
     faulty_share: float = 0.0
     """Of the requests, all kinds of ``tests/fakes/llm_faults.py`` mixed that pass by themselves."""
     draw: int = 0
@@ -79,14 +90,14 @@ class LLMProcess:
 
 
 @contextmanager
-def llm_process(beliefs: Mapping[str, Belief]) -> Iterator[LLMProcess]:
+def llm_process(beliefs: Beliefs) -> Iterator[LLMProcess]:
     """A server that answers tickets by their text.
 
     :raises SystemExit: it did not start.
     """
     context = multiprocessing.get_context("spawn")
     ours, its = context.Pipe()
-    process = context.Process(target=_serve, args=(its, dict(beliefs)), name="fake-llm", daemon=True)
+    process = context.Process(target=_serve, args=(its, beliefs), name="fake-llm", daemon=True)
     process.start()
     its.close()
     try:
@@ -101,8 +112,9 @@ def llm_process(beliefs: Mapping[str, Belief]) -> Iterator[LLMProcess]:
 class CountingLLM(FakeLLM):
     """The fake LLM with its beliefs and a tally."""
 
-    def __init__(self, beliefs: Mapping[str, Belief]) -> None:
+    def __init__(self, beliefs: Beliefs) -> None:
         self._beliefs = beliefs
+        self._token_s = 0.0
         self._tally = Tally()
         self._counting = Lock()
         super().__init__()
@@ -116,18 +128,27 @@ class CountingLLM(FakeLLM):
         self.reset()
         self.answer, self.mood = self._believe, LENIENT
         self.faults = FaultMix(orders.faulty_share, seed=orders.draw) if orders.faulty_share else None
-        self.latency_s = orders.latency_s
+        self.latency_s, self._token_s = orders.latency_s, orders.token_s
         return tally
 
     def respond(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer | Drop:
         """As the fake LLM does, counted."""
+        began = time.perf_counter()
         answer = super().respond(method, path, headers, body)
+        self.history.clear()  # nobody reads it here, and a million tickets are asked about
         if method == "POST":
             sent = json.loads(body)
             used = _usage(sent, answer)
+            self._generate(used.get("completion_tokens", 0), since=began)
             with self._counting:
+                self._tally.seconds += time.perf_counter() - began
                 self._count(sent, answer, used)
         return answer
+
+    def _generate(self, tokens: int, *, since: float) -> None:
+        """Take the time that so long a reply takes, counted from when its request came in."""
+        if self._token_s:
+            time.sleep(max(0.0, since + self.latency_s + self._token_s * tokens - time.perf_counter()))
 
     def _believe(self, text: str, _: Asked) -> Verdict:
         belief = self._beliefs[text]
@@ -155,7 +176,7 @@ def _usage(sent: Mapping[str, Any], answer: Answer | Drop) -> Mapping[str, int]:
     return usage
 
 
-def _serve(pipe: Connection, beliefs: Mapping[str, Belief]) -> None:
+def _serve(pipe: Connection, beliefs: Beliefs) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's end is ours
     with CountingLLM(beliefs) as llm, suppress(EOFError):
         llm.obey(Orders())

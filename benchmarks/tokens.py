@@ -11,7 +11,7 @@ leaves ``required`` and ``additionalProperties`` out, so that the real bill is l
 
 import json
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import bpe_openai
@@ -20,7 +20,9 @@ A_MESSAGE, A_REPLY, A_SCHEMA = 3, 3, 9
 _NOT_BILLED = frozenset({"required", "additionalProperties", "$schema"})
 
 
+@lru_cache(maxsize=64)
 def count_tokens(text: str) -> int:
+    """Remembered for a while: instructions and schema stand in every request."""
     return len(_vocabulary().encode_ordinary(text))
 
 
