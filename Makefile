@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+TESTS ?= tests/unit tests/integration
 COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--override overrides.txt
 # The pinned NumPy has wheels for these, and for none later.
@@ -17,7 +18,7 @@ run: $(VENV)/ready  ## Label Studio, Redis, backend and worker on this machine, 
 	@$(BIN)/python -m deploy.stack
 
 test: $(VENV)/ready  ## unit and integration tests; brings its own Redis and LLM server
-	$(BIN)/python -m pytest tests/unit tests/integration
+	$(BIN)/python -m pytest $(TESTS)
 
 check: lint types test  ## what must pass before a commit
 

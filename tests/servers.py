@@ -46,6 +46,8 @@ class LabelStudio:
     """A Label Studio and its one user, who logs in by password and calls the API with a legacy token."""
 
     server: Running
+    home: Path
+    """Its data."""
     user: str
     password: str
     token: str
@@ -91,18 +93,31 @@ def rq_worker(env: Mapping[str, str]) -> Iterator[Running]:
 
 
 @contextmanager
-def label_studio() -> Iterator[LabelStudio]:
-    """A real Label Studio with an empty SQLite data directory; its first boot takes about half a minute."""
-    port, venv = free_port(), label_studio_venv()
+def label_studio(
+    more: Mapping[str, str] | None = None,
+    *,
+    home: Path | None = None,
+    port: int = 0,
+    like: LabelStudio | None = None,
+) -> Iterator[LabelStudio]:
+    """A real Label Studio; with an empty SQLite data directory its first boot takes about half a minute.
+
+    :param more: of its environment.
+    :param home: its data, if another is to find that there, at the same ``port``.
+    :param like: whose user it has, for data that are a copy.
+    """
+    port, venv = port or free_port(), label_studio_venv()
     url = f"http://127.0.0.1:{port}"
     user, password, token = "admin@example.com", secrets.token_hex(8), secrets.token_hex(20)
+    if like:
+        user, password, token = like.user, like.password, like.token
     command = studio.command(venv, *studio.serve_arguments(port), "--enable-legacy-api-token")
     logged_in = {"Authorization": f"Token {token}"}
-    with _home("label-studio") as home:
-        env = studio.environment(home, url=url, user=user, password=password, token=token)
+    with nullcontext(home) if home else _home("label-studio") as home:
+        env = {**studio.environment(home, url=url, user=user, password=password, token=token), **(more or {})}
         api = f"{url}/api/projects?page_size=1"
         with _running(command, env, home, url, lambda _: answers(api, logged_in), within_s=180) as server:
-            yield LabelStudio(server, user, password, token)
+            yield LabelStudio(server, home, user, password, token)
 
 
 def label_studio_venv() -> Path:

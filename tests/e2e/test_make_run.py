@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -98,7 +98,7 @@ class Seen:
         settings = newcomer.settings()
         studio = StudioApi(settings["LABEL_STUDIO_URL"], settings["LABEL_STUDIO_USER_TOKEN"])
         found = {project["title"]: project for project in studio.call("GET", "/api/projects")["results"]}
-        sockets = [socket for process in newcomer.processes() for socket in process.net_connections("inet")]
+        sockets = [socket for process in newcomer.processes() for socket in _sockets(process)]
         seen = cls(
             seconds,
             {socket.laddr.ip for socket in sockets if socket.status == psutil.CONN_LISTEN},
@@ -107,6 +107,14 @@ class Seen:
         )
         studio.close()
         return seen
+
+
+def _sockets(process: psutil.Process) -> list[Any]:
+    """None of a work-horse that has ended meanwhile."""
+    sockets: list[Any] = []
+    with suppress(psutil.NoSuchProcess):
+        sockets = process.net_connections("inet")
+    return sockets
 
 
 def _counts(studio: StudioApi, project: Mapping[str, Any]) -> list[int]:

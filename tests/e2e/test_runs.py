@@ -5,57 +5,22 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import psutil
 import pytest
 import redis
-import requests
 
 from prelabel.bootstrap import Services, build
 from prelabel.config import Settings
 from prelabel.runs import control
 from prelabel.runs.bulk import execute
-from prelabel.store.runs import RunOptions
+from prelabel.store.run import RunOptions
 from tests.e2e.backend import Backend
+from tests.e2e.runs_api import CONFIG, TASKS, RunsApi, predictions_per_task
 from tests.e2e.studio_api import StudioApi
 from tests.e2e.waiting import until
 from tests.fakes.llm_server import FakeLLM
 from tests.servers import redis_server, rq_worker
-
-CONFIG = """
-<View><Text name="text" value="$text"/>
-<Choices name="intent" toName="text"><Choice value="Refund"/><Choice value="Shipping"/><Choice value="Other"/></Choices>
-</View>
-"""
-TASKS = 300
-
-
-class RunsApi:
-    """The backend's own endpoints."""
-
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
-        self._session = requests.Session()
-        self._session.trust_env = False
-
-    def call(self, method: str, path: str, status: int = 200, **body: Any) -> dict[str, Any]:
-        reply = self._session.request(
-            method, f"{self._backend.url}{path}", json=body or None, auth=self._backend.auth, timeout=30
-        )
-        assert reply.status_code == status, reply.text
-        found: dict[str, Any] = reply.json()
-        return found
-
-    def start(self, project: int, **options: Any) -> str:
-        return str(self.call("POST", "/runs", 202, project=project, **options)["id"])
-
-    def ended(self, run: str) -> dict[str, Any]:
-        """The run, once it is over."""
-        return until(lambda: (found := self.call("GET", f"/runs/{run}"))["finished_at"] and found, within_s=180)
-
-    def close(self) -> None:
-        self._session.close()
 
 
 @pytest.fixture
@@ -72,13 +37,6 @@ def project(studio: StudioApi, backend: Backend, llm: FakeLLM) -> int:
     backend.connect(project)
     studio.import_tasks(project, [{"text": f"Refund number {number}"} for number in range(TASKS)])
     return project
-
-
-def predictions_per_task(studio: StudioApi, project: int) -> Counter[int]:
-    """How many tasks have how many predictions of the project's version."""
-    version = studio.project(project)["model_version"]
-    per_task = Counter(row["task"] for row in studio.predictions(project) if row["model_version"] == version)
-    return Counter(per_task.values())
 
 
 def test_a_run_gives_every_task_one_prediction_and_another_changes_nothing(
@@ -327,6 +285,22 @@ def test_a_run_whose_worker_was_killed_is_gone_on_with_by_the_next(
 
     assert (found.state, found.counts["labeled"], found.total) == ("succeeded", TASKS, TASKS)
     assert predictions_per_task(studio, project) == {1: TASKS}
+
+
+def test_a_run_goes_through_batches_while_its_worker_is_free(
+    studio: StudioApi, project: int, apart: Mapping[str, str], away: Services, llm: FakeLLM
+) -> None:
+    run = control.start(away, RunOptions(project, mode="batch"))
+    with rq_worker(apart):
+        until(lambda: away.runs.get(run.id).is_resting and not away.runs.is_worked_on(run.id))
+        away.runs.update(run.id, poll_at=0)  # as if half a minute had passed
+        control.take_up_abandoned(away)
+        found = until(lambda: seen if (seen := away.runs.get(run.id)).finished_at else None)
+
+    asked = Counter(text for each in llm.history for text in each.texts)
+    assert (found.state, found.counts["labeled"], found.total) == ("succeeded", TASKS, TASKS)
+    assert predictions_per_task(studio, project) == {1: TASKS}
+    assert (set(asked.values()), len(llm.batches.batches), llm.batches.files.stored) == ({1}, 1, {})
 
 
 def test_a_worker_that_is_stopped_ends_within_seconds_and_leaves_its_run_to_another(

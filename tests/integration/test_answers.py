@@ -1,5 +1,6 @@
 """Answers kept in a real Redis: found again by what they answer, for a while, up to so many, and by nothing else."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -78,6 +79,17 @@ def test_no_question_has_no_answer(raw: redis.Redis, answers: Answers) -> None:
 
     assert answers.recall([]) == []
     assert raw.keys() == [KEYS.projects.encode()]
+
+
+def test_an_answer_can_be_kept_by_a_name_that_tells_nothing(raw: redis.Redis, answers: Answers) -> None:
+    names = answers.names(["a refund", "a parcel", "a refund"])
+
+    answers.keep_named({names[1]: "[]"})
+
+    assert answers.recall(["a refund", "a parcel"]) == [None, "[]"]
+    assert names[0] == names[2]
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]{16}", name) for name in names)
+    assert "parcel" not in dump(raw)
 
 
 def test_every_process_finds_what_another_has_kept(client: redis.Redis, clock: Clock) -> None:

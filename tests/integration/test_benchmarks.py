@@ -1,6 +1,7 @@
 """The benchmarks run; what they measure is asserted nowhere."""
 
 import csv
+import json
 import os
 import subprocess
 import sys
@@ -31,6 +32,24 @@ def test_the_engine_benchmark_runs_on_any_labelled_tickets(tmp_path: Path) -> No
 
     assert ended.returncode == 0, ended.stderr
     assert "one ticket per request" in ended.stdout
+
+
+def test_the_bulk_benchmark_runs_with_a_label_studio_in_memory(tmp_path: Path) -> None:
+    options = ["--fake-studio", "--tickets", "1200", "--latency", "0", "--token-latency", "0", "--json"]
+
+    ended = subprocess.run(
+        [sys.executable, "-m", "benchmarks.bulk", *options, "--data", str(tmp_path)],
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+
+    assert ended.returncode == 0, ended.stderr
+    told = json.loads(ended.stdout)
+    assert (told["requests"], told["redis_bytes_per_task"] <= 200) == (120, True)
 
 
 def test_tokens_are_those_of_gpt_4o() -> None:

@@ -5,7 +5,7 @@ import pytest
 from deploy.stack import sample
 from prelabel.bootstrap import Services
 from prelabel.runs import control
-from prelabel.store.runs import Run, RunOptions
+from prelabel.store.run import Run, RunOptions
 from tests.integration.conftest import Start
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from prelabel.core.types import Usage
-from prelabel.store.runs import Run, RunOptions
+from prelabel.store.run import Run, RunOptions
 from tests.integration.conftest import Backend, json_of
 from tests.servers import REPOSITORY
 
@@ -21,11 +21,13 @@ def described(backend: Backend, run: Run) -> dict[str, Any]:
     return json_of(backend.http.get(f"/runs/{run.id}"))
 
 
-def status(run: Run, redis_url: str) -> str:
+def line(run: Run, redis_url: str) -> str:
+    """The first line that ``status`` prints."""
     command = [sys.executable, "-m", "prelabel", "status", run.id]
-    return subprocess.run(
+    done = subprocess.run(
         command, env={"REDIS_URL": redis_url}, cwd=REPOSITORY, capture_output=True, text=True, check=True
-    ).stdout
+    )
+    return done.stdout.splitlines()[0]
 
 
 def test_what_requests_cost_adds_up_over_a_run(backend: Backend, run: Run, redis_url: str) -> None:
@@ -38,7 +40,7 @@ def test_what_requests_cost_adds_up_over_a_run(backend: Backend, run: Run, redis
     assert told["cost_per_task"] == pytest.approx(0.01)
     counted = ("requests", "prompt_tokens", "cached_tokens", "completion_tokens", "from_cache", "done")
     assert [told[name] for name in counted] == [3, 1500, 600, 75, 3, 30]
-    assert status(run, redis_url).endswith(", cost $0.30 ($0.010 a task)\n")
+    assert line(run, redis_url).endswith(", cost $0.30 ($0.010 a task)")
 
 
 def test_one_unknown_price_leaves_a_run_s_cost_unknown(backend: Backend, run: Run, redis_url: str) -> None:
@@ -48,7 +50,11 @@ def test_one_unknown_price_leaves_a_run_s_cost_unknown(backend: Backend, run: Ru
     told = described(backend, run)
 
     assert (told["cost"], told["cost_per_task"], told["requests"]) == (None, None, 3)
-    assert status(run, redis_url).endswith(", cost unknown\n")
+    assert line(run, redis_url).endswith(", cost unknown")
+
+
+def test_a_run_that_has_just_been_queued_counts_nothing(run: Run, redis_url: str) -> None:
+    assert line(run, redis_url) == f"{run.id}  project 7  queued  0/0  cost $0.00"
 
 
 def test_a_run_that_asked_nothing_cost_nothing(backend: Backend, run: Run, redis_url: str) -> None:
@@ -57,7 +63,7 @@ def test_a_run_that_asked_nothing_cost_nothing(backend: Backend, run: Run, redis
     told = described(backend, run)
 
     assert (told["cost"], told["cost_per_task"], told["from_cache"]) == (0, 0, 10)
-    assert status(run, redis_url).endswith(" 10 labeled, 10 from_cache, cost $0.00\n")
+    assert line(run, redis_url).endswith(" 10 labeled, 10 from cache, cost $0.00")
 
 
 def test_a_run_of_a_release_that_kept_no_prices_has_an_unknown_cost(backend: Backend, run: Run) -> None:
