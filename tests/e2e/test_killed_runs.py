@@ -36,6 +36,8 @@ KILLS = 20
 CONCURRENCY, TOGETHER = 4, 5
 LATENCY_S = 2.5
 """Of the LLM until the last kill, so that the run is not over before."""
+SLOW_S = 8.0
+"""Where nothing but a write is waited for, so that there are some more before the last."""
 BETWEEN_KILLS_S = (0.2, 2.0)
 PATIENCE_S = 480.0
 ASKING, ANSWERED, WRITING = "asking", "between answer and write", "in a write"
@@ -80,11 +82,12 @@ class Killer:
             assert self.taken_s < PATIENCE_S, f"not within {PATIENCE_S:g} s: {Counter(self._left)}"
             run = self._work.runs.get(self._run_id)
             assert not run.finished_at, f"the run was over before: {Counter(self._left)}"
-            if [moment for moment, _ in self._left] == [WRITING]:  # the run's last will do
-                self._llm.latency_s = 0
+            if {moment for moment, _ in self._left} == {WRITING}:
+                self._llm.latency_s = SLOW_S
             if run.writing_since > self._seen_write:
                 self._seen_write = run.writing_since
-                time.sleep(self._chance.uniform(0, (run.import_s or 0.5) / 2))
+                if run.waiting:  # it is not the last
+                    time.sleep(self._chance.uniform(0, (run.import_s or 0.5) / 2))
                 self._kill(WRITING, before_each)
             elif time.monotonic() > self._next_at and self._kill(self._next_but_writing(), before_each):
                 self._next_at = time.monotonic() + self._chance.uniform(*BETWEEN_KILLS_S)
