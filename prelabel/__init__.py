@@ -9,7 +9,8 @@ In reading order, which is also the order of one ticket's way:
                 (what came back), ``kept`` (an answer that is kept), ``tokens``, ``rates`` (how fast a server is
                 asked), ``terms`` and ``snippets`` (pieces of a glossary and of a guideline)
 ``studio``      Label Studio's dialect: ``label_config``, ``tickets``, ``predictions``, ``annotations``;
-                and its API: ``client`` (with ``rows``, ``refusals``, ``tokens``), ``connect`` (with ``wiring``)
+                and its API: ``client`` (with ``query``, ``rows``, ``refusals``, ``tokens``), ``connect`` (with
+                ``wiring``)
 ``llm``         an LLM's server: ``exchange`` (request and reply), ``endpoint``, ``chat`` (one request), ``forms`` and
                 ``capabilities`` (what a server understands), ``bodies``, ``refusals``, ``replies``, ``pricing``,
                 ``pauses`` and ``tries``, ``limits`` (who may ask next; with ``concurrency``, ``budget``, ``notes``,

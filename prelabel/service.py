@@ -4,6 +4,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal, Protocol, assert_never
 
 from prelabel.config import Settings
@@ -89,10 +90,10 @@ class Service:
             return [{} for _ in tasks]
         settings = self._settings
         deadline_s = settings.predict_deadline_single if len(tasks) == 1 else settings.predict_deadline
-        withheld = self._withheld(project, tasks)
         self._note_live(project, tasks)
         left_s = started + deadline_s - time.monotonic()
-        outcomes = self._labeler.label_tasks(project, tasks, withheld=withheld, deadline_s=left_s)
+        outcomes = self._labeler.label_tasks(project, tasks, withheld=project.state.withheld, deadline_s=left_s)
+        outcomes = self._to_be_shown(project, tasks, outcomes)
         self._keep(project, tasks, outcomes)
         self._end_live(project, tasks, outcomes)
         seconds = time.monotonic() - started
@@ -118,10 +119,11 @@ class Service:
             project,
             [task],
             deadline_s=self._settings.predict_deadline_single,
-            withheld=self._withheld(project, [task]),
+            withheld=project.state.withheld,
             prompt=prompt,
             with_comment=project.config.response_field is not None,
         )
+        outcomes = self._to_be_shown(project, [task], outcomes)
         self._meter.predicted("interactive", Counter(map(_said, outcomes)), time.monotonic() - started)
         _log_outcomes(project, outcomes)
         return interactive_item(outcomes[0], project.config, prompt, project.version)
@@ -141,13 +143,20 @@ class Service:
         config = parse_label_config(label_config, self._settings.prompt_prefix)
         return [message_item(config, "No answer: too much is going on at the moment; try again.")]
 
-    def _withheld(self, project: Project, tasks: Sequence[Any]) -> set[int]:
-        numbers = [task_id(task) for task in tasks if isinstance(task, Mapping)]
+    def _to_be_shown(self, project: Project, tasks: Sequence[Any], outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """The outcomes, but for tasks that were withheld while they were asked about."""
+        numbers = [task_id(task) if isinstance(task, Mapping) else None for task in tasks]
         try:
-            return self._projects.withheld(project.ref, [number for number in numbers if number is not None])
+            withheld = self._projects.withheld(project.ref, [number for number in numbers if number is not None])
         except StoreUnavailable as error:
-            log.warning("project %s: which tasks are withheld is not known: %s", project.ref.id, error)
-            return set()
+            log.warning("project %s: which tasks were withheld meanwhile is not known: %s", project.ref.id, error)
+            return list(outcomes)
+        if withheld - project.state.withheld:  # known, should Redis go away now
+            state = replace(project.state, withheld=project.state.withheld | withheld)
+            self._last_known[project.ref.id] = state
+        return [
+            Withheld() if number in withheld else outcome for number, outcome in zip(numbers, outcomes, strict=True)
+        ]
 
     def _note_live(self, project: Project, tasks: Sequence[Any]) -> None:
         """Have bulk runs leave these alone, while they are asked about and while Label Studio stores the answers."""
@@ -163,7 +172,7 @@ class Service:
         late: list[int] = []
         for task, outcome in zip(tasks, outcomes, strict=True):
             if isinstance(task, Mapping) and (number := task_id(task)) is not None:
-                numbers[not isinstance(outcome, Failed)].append(number)
+                numbers[isinstance(outcome, Labeled | Abstained)].append(number)
                 if isinstance(outcome, Failed) and outcome.is_late:
                     late.append(number)
         try:

@@ -24,7 +24,7 @@ def estimate(run: OpenRun, *, go_on: Callable[[], None]) -> tuple[dict[str, Any]
     :raises PrelabelError: no task of the sample could be answered.
     """
     wanted = None if run.options.refresh else run.lacking
-    count, sample = _sampled(run, wanted, go_on)
+    count, free, sample = _sampled(run, wanted, go_on)
     tasks = [task for number in sample for task in run.studio.tasks_between(run.ref.id, number, number, without=wanted)]
     usage = Usage()
     outcomes = run.work.labeler.label_tasks(run.project, tasks, deadline_s=DEADLINE_S, usage=usage)
@@ -33,7 +33,7 @@ def estimate(run: OpenRun, *, go_on: Callable[[], None]) -> tuple[dict[str, Any]
         raise PrelabelError(failures[0].reason)
     answered = sum(isinstance(outcome, Labeled | Abstained) for outcome in outcomes)
     abstained = sum(isinstance(outcome, Abstained) for outcome in outcomes)
-    times = count / answered if answered else 0.0
+    times = max(0, free - run.options.validation) / answered if answered else 0.0
     spent = {name: value for name, value in asdict(usage).items() if name not in ("cost", "from_cache")}
     told = {name: round(value * times) for name, value in spent.items()}
     cost = _cost(run, usage)
@@ -48,15 +48,17 @@ def _cost(run: OpenRun, usage: Usage) -> float | None:
     return batched(run.project.settings, usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens)
 
 
-def _sampled(run: OpenRun, wanted: str | None, go_on: Callable[[], None]) -> tuple[int, list[int]]:
-    """How many tasks the run would be about, and some of them, drawn at random."""
-    seen, place, drawn, limit = 0, 0, dict[int, int](), run.options.limit
+def _sampled(run: OpenRun, wanted: str | None, go_on: Callable[[], None]) -> tuple[int, int, list[int]]:
+    """How many tasks the run would be about, how many of these are not withheld, and some of them, drawn at random."""
+    withheld = run.work.projects.state(run.ref).withheld
+    seen, free, place, drawn, limit = 0, 0, 0, dict[int, int](), run.options.limit
     while limit is None or seen < limit:
         go_on()
         page = run.studio.task_ids(run.ref.id, without=wanted, after_id=place, count=PAGE)
         if not page.tasks:
             break
         ids = [task["id"] for task in page.tasks][: None if limit is None else limit - seen]
-        drawn |= draw(SAMPLE, seen, ids)
-        seen, place = seen + len(ids), ids[-1]
-    return seen, sorted(drawn.values())
+        others = [task for task in ids if task not in withheld]
+        drawn |= draw(SAMPLE, free, others)
+        seen, free, place = seen + len(ids), free + len(others), ids[-1]
+    return seen, free, sorted(drawn.values())

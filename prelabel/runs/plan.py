@@ -35,6 +35,7 @@ class Planner:
         """
         run, known = self._run, self._run.now()
         place, planned, limit = known.place, known.planned, run.options.limit
+        withheld = self._withheld_before()
         while limit is None or planned < limit:
             self._pause(0)
             while run.ledger.free_shards() >= AHEAD:
@@ -44,7 +45,8 @@ class Planner:
                 break
             ids = page[: None if limit is None else limit - planned]
             total = planned + left
-            draws = draw(run.options.validation, planned, ids)
+            seen = planned - sum(task <= place for task in withheld)
+            draws = draw(run.options.validation, max(0, seen), [task for task in ids if task not in withheld])
             place = ids[-1]
             run.ledger.plan(claim, ids, place=place, total=total if limit is None else min(limit, total), draws=draws)
             planned += len(ids)
@@ -52,7 +54,15 @@ class Planner:
                 break
         if drawn := run.ledger.drawn():
             run.work.projects.withhold(run.ref, drawn)
+            run.studio.drop_predictions(run.ref.id, drawn)  # of earlier versions, by which people would be swayed
         run.ledger.end_plan(claim)
+
+    def _withheld_before(self) -> frozenset[int]:
+        """Tasks that earlier runs have withheld: they lack a prediction for ever, and are not drawn again."""
+        run = self._run
+        if not run.options.validation:
+            return frozenset()
+        return run.work.projects.state(run.ref).withheld.difference(run.ledger.drawn())
 
     def _page(self, place: int, planned: int) -> tuple[list[int], int]:
         """The next tasks behind ``place``, by id, and how many there are in all from there on."""

@@ -1,7 +1,8 @@
-"""What is too much at the end of a bulk run: each task is to keep one prediction of the run's version.
+"""What is too much at the end of a bulk run: each task is to keep one prediction of the run's version, or none.
 
 There are more where ``/predict`` was asked about a task meanwhile, where an import was interrupted, and where a run
-predicts anew what has a prediction.
+predicts anew what has a prediction. A task that the run withholds may have got one that ``/predict`` was about to give
+when it was drawn.
 """
 
 from collections.abc import Callable, Iterable
@@ -35,7 +36,7 @@ def surplus(predictions: Iterable[TaskPrediction], version: str, *, keeps_newest
 
 
 def sweep(run: OpenRun, *, wait: Callable[[], None] | None = None) -> None:
-    """Remove the surplus predictions of a run's project.
+    """Remove the surplus predictions of a run's project, and what is shown of the tasks that the run withholds.
 
     Label Studio may still be storing what ``/predict`` said of the run's tasks, so these are looked at until it has, or
     is not going to.
@@ -44,6 +45,7 @@ def sweep(run: OpenRun, *, wait: Callable[[], None] | None = None) -> None:
     """
     projects, ref = run.work.projects, run.ref
     tasks = run.ledger.handled(projects.live_tasks(ref))
+    withheld = projects.withheld(ref, run.ledger.drawn())
     settled: set[int] = set()
     while True:
         if run.studio.has_surplus(ref.id, run.version):
@@ -51,6 +53,8 @@ def sweep(run: OpenRun, *, wait: Callable[[], None] | None = None) -> None:
                 for row in surplus(page, run.version, keeps_newest=run.options.is_anew):
                     run.studio.delete_prediction(row.id)
                     settled.add(row.task_id)
+        settled |= run.studio.drop_predictions(ref.id, withheld, keeps_empty=True)
+        withheld &= tasks
         if wait is None or not projects.live(ref, sorted(tasks - settled)):
             return
         wait()

@@ -102,10 +102,10 @@ class Writer:
         """:raises StudioError: Label Studio refuses, or was away for too long."""
         if run.writing_since:
             self._find_out(run)
-        answers = list(islice(self._ledger.answers(), MOST_ROWS))
+        self._require()
+        answers = self._to_be_shown(list(islice(self._ledger.answers(), MOST_ROWS)))
         if not answers:
             return
-        self._require()
         self._open.update(writing_since=time.time())
         began = time.monotonic()
         answers, created = self._import(answers)
@@ -119,6 +119,14 @@ class Writer:
             sweep(self._open, wait=partial(self._pause, LIVE_PAUSE_S))
             raise
         log.info("run %s: %d predictions imported in %.2f s", self._open.run_id, len(answers), taken_s)
+
+    def _to_be_shown(self, answers: list[Answer]) -> list[Answer]:
+        """All but those of tasks that were withheld since they were asked about."""
+        withheld = self._open.work.projects.withheld(self._open.ref, [answer.task for answer in answers])
+        if withheld:
+            unseen = [Entry(answer.shard, answer.task, "h") for answer in answers if answer.task in withheld]
+            self._ledger.move(self._claim, unseen)
+        return [answer for answer in answers if answer.task not in withheld]
 
     def _require(self) -> None:
         """:raises Lost: somebody else writes by now."""

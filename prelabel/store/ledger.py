@@ -8,7 +8,7 @@ A record is a letter and what is kept with it:
 ``a``  answered   with the packed answer (``core.kept``), stored the moment it arrives; to be written
 ``l``  labeled    written, with the packed answer
 ``n``  abstained  written without a label
-``h``  withheld   not asked about, so that a person labels it unswayed
+``h``  withheld   not asked about, or not written, so that a person labels it unswayed
 ``f``  failed     the reason is kept once for all that share it
 ``s``  skipped    the task is gone, or has got a prediction from ``/predict``
 ===  =========  ========================================================================================

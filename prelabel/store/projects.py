@@ -38,6 +38,8 @@ class ProjectState:
     backend_url: str = ""
     own_user: int | None = None
     """The id of the Label Studio user whose token prelabel uses, where it has met it."""
+    withheld: frozenset[int] = frozenset()
+    """Tasks that get no prediction."""
 
 
 class Projects:
@@ -60,9 +62,10 @@ class Projects:
             pipe = self._redis.pipeline(transaction=True)
             pipe.hgetall(self._keys.of(ref, "state"))
             pipe.hgetall(self._keys.of(ref, "settings"))
+            pipe.smembers(self._keys.of(ref, "withheld"))
             if ref.created:
                 pipe.hset(self._keys.projects, str(ref.id), ref.created)
-            kept, settings, *_ = pipe.execute()
+            kept, settings, withheld, *_ = pipe.execute()
             version = int(kept.get("prompt", 0))
             stored = self._text(self._redis.hget(self._keys.of(ref, "prompts"), str(version))) if version else ""
         prompt = Prompt(version, json.loads(stored)["text"]) if stored else None
@@ -74,6 +77,7 @@ class Projects:
             title=kept.get("title", ""),
             backend_url=kept.get("backend_url", ""),
             own_user=int(kept["own_user"]) if "own_user" in kept else None,
+            withheld=frozenset(map(int, withheld)),
         )
 
     def titles(self) -> list[str]:
@@ -230,9 +234,14 @@ class Projects:
             self._redis.srem(self._keys.of(ref, "late"), *map(str, tasks))
 
     def withhold(self, ref: ProjectRef, tasks: Iterable[int]) -> None:
-        """From now on these tasks get no prediction, so that people label them unswayed."""
+        """From now on these tasks get no prediction, so that people label them unswayed; none is remembered either."""
+        numbers = list(tasks)
         with reaching_redis():
-            self._redis.sadd(self._keys.of(ref, "withheld"), *map(str, tasks))
+            pipe = self._redis.pipeline(transaction=True)
+            pipe.sadd(self._keys.of(ref, "withheld"), *map(str, numbers))
+            for task in numbers:
+                pipe.hdel(self._keys.of(ref, f"predicted:{bucket(task)}"), str(task))
+            pipe.execute()
 
     def withheld(self, ref: ProjectRef, tasks: Sequence[int]) -> set[int]:
         """Those of ``tasks`` that are withheld."""

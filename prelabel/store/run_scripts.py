@@ -72,7 +72,7 @@ local function obey()
 end
 local NAMES = {['?'] = 'waiting', b = 'waiting', a = 'answered', l = 'labeled', n = 'abstained', h = 'withheld',
                f = 'failed', s = 'skipped'}
-local MAY = {['?'] = 'abfhs', b = '?abfhs', a = 'lnfs', f = '?'}
+local MAY = {['?'] = 'abfhs', b = '?abfhs', a = 'lnhfs', f = '?'}
 local deltas, settled = {}, 0
 local function bump(name, by)
   deltas[name] = (deltas[name] or 0) + by

@@ -111,14 +111,18 @@ def read_time(value: object) -> float:
 def _source(
     annotation: Mapping[str, Any], regions: Sequence[Mapping[str, Any]], *, withheld: bool, own_user: int | None
 ) -> LabelSource:
-    """Label Studio's interface marks every region with an ``origin``; its actions and API clients do not."""
+    """Label Studio's interface marks every region with an ``origin``; its actions and API clients do not.
+
+    A withheld task that was opened has an empty prediction, from which what people choose there descends; what they
+    choose is ``manual`` all the same, and would be ``prediction-changed`` if they had been shown anything.
+    """
     by_hand = any(region.get("origin") for region in regions)
     suggested = annotation.get("parent_prediction") is not None
     if not by_hand and suggested:
         return LabelSource.BULK_ACCEPTED
     if not by_hand and own_user is not None and _user(annotation.get("completed_by")) == own_user:
         return LabelSource.BACKEND
-    seen = suggested or any(str(region.get("origin")).startswith("prediction") for region in regions)
+    seen = any(str(region.get("origin")).startswith("prediction") for region in regions)
     return LabelSource.PERSON_BLIND if withheld and not seen else LabelSource.PERSON
 
 

@@ -15,6 +15,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from prelabel.errors import StudioError
+from prelabel.studio.query import compared, compared_version, lacking, listing
 from prelabel.studio.refusals import NOT_LABEL_STUDIO, translated
 from prelabel.studio.rows import (
     BasicAuth,
@@ -164,7 +165,7 @@ class StudioClient:
                 return
 
     def _annotated_page(self, project_id: int, after_id: int) -> list[dict[str, Any]]:
-        items = [_compared("total_annotations", "greater", 0), _compared("id", "greater", after_id)]
+        items = [compared("total_annotations", "greater", 0), compared("id", "greater", after_id)]
         asked = {"fields": "all", "include": LISTED_FIELDS, "page_size": TASKS_PER_PAGE}
         page = self._page(project_id, items, asked)
         return [task.model_dump(mode="json", exclude_unset=True) for task in page.items]
@@ -175,7 +176,7 @@ class StudioClient:
         :param without: only tasks that have no prediction of this version, which Label Studio compares by substring;
             None for all tasks.
         """
-        return self._task_page(project_id, [_compared("id", "greater", after_id), *_lacking(without)], ("id",), count)
+        return self._task_page(project_id, [compared("id", "greater", after_id), *lacking(without)], ("id",), count)
 
     def tasks_between(
         self, project_id: int, first: int, last: int, *, without: str | None, fields: Sequence[str] = ("id", "data")
@@ -186,7 +187,7 @@ class StudioClient:
         """
         after_id = first - 1
         while after_id < last:
-            items = [_compared("id", "greater", after_id), _compared("id", "less", last + 1), *_lacking(without)]
+            items = [compared("id", "greater", after_id), compared("id", "less", last + 1), *lacking(without)]
             page = self._task_page(project_id, items, fields, IDS_PER_PAGE)
             yield from page.tasks
             if len(page.tasks) == page.total:
@@ -211,17 +212,17 @@ class StudioClient:
             counts = _fetched(studio, f"api/projects/{project_id}/model-versions")
             if not isinstance(counts, dict):
                 raise StudioError(NOT_LABEL_STUDIO)
-        items = [_compared_version("contains", version)]
+        items = [compared_version("contains", version)]
         return int(counts.get(version, 0)) > self._task_page(project_id, items, ("id",), 1).total
 
     def multiple_predictions(self, project_id: int, version: str) -> Iterator[list[TaskPrediction]]:
         """All predictions of the tasks that have several, one of ``version`` among them, some tasks at a time."""
         after_id = 0
         while True:
-            items = [_compared_version("contains", version), _compared("total_predictions", "greater", 1)]
+            items = [compared_version("contains", version), compared("total_predictions", "greater", 1)]
             page = self._page(
                 project_id,
-                [_compared("id", "greater", after_id), *items],
+                [compared("id", "greater", after_id), *items],
                 {"fields": "all", "include": "id,predictions,task,model_version", "page_size": TASKS_PER_PAGE},
             )
             rows = [row for task in page.items or [] for row in task.predictions or []]
@@ -229,6 +230,22 @@ class StudioClient:
             if len(page.items or []) < TASKS_PER_PAGE:
                 return
             after_id = given("id", page.items[-1].id)
+
+    def drop_predictions(self, project_id: int, tasks: Collection[int], *, keeps_empty: bool = False) -> set[int]:
+        """Delete the predictions of these tasks, one by one; returns the tasks that had any.
+
+        :param keeps_empty: leave those that show nothing; the annotation of somebody who has a withheld task open
+            descends from one.
+        """
+        wanted, rows = sorted(tasks), list[TaskPrediction]()
+        asked = {"fields": "all", "include": "id,predictions,task,model_version,result", "page_size": TASKS_PER_PAGE}
+        for start in range(0, len(wanted), TASKS_PER_PAGE):
+            page = self._page(project_id, [], asked, selected=wanted[start : start + TASKS_PER_PAGE])
+            found = (row for task in page.items or [] for row in task.predictions or [])
+            rows += [TaskPrediction.of(row) for row in found if row.result or not keeps_empty]
+        for row in rows:
+            self.delete_prediction(row.id)
+        return {row.task_id for row in rows}
 
     def _task_page(
         self, project_id: int, items: Sequence[Mapping[str, Any]], fields: Sequence[str], count: int
@@ -239,18 +256,25 @@ class StudioClient:
         """
         asked = {"fields": "task_only", "include": ",".join(fields), "page": 1, "page_size": count}
         with self._asking(f"list the tasks of project {project_id}") as studio:
-            page = _fetched(studio, "api/tasks/", {**_listing(project_id, items), **asked})
+            page = _fetched(studio, "api/tasks/", {**listing(project_id, items), **asked})
             rows = page.get("tasks") if isinstance(page, dict) else None
             if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
                 raise StudioError(NOT_LABEL_STUDIO)
             tasks = [{"id": given("id", row.get("id")), "data": row.get("data")} for row in rows]
             return TaskPage(tasks, int(given("total", page.get("total"))))
 
-    def _page(self, project_id: int, items: Sequence[Mapping[str, Any]], asked: Mapping[str, Any]) -> Any:
+    def _page(
+        self,
+        project_id: int,
+        items: Sequence[Mapping[str, Any]],
+        asked: Mapping[str, Any],
+        *,
+        selected: Sequence[int] | None = None,
+    ) -> Any:
         """The SDK's page of the tasks that fulfil all conditions, by id."""
         with self._asking(f"list the tasks of project {project_id}") as studio:
             return studio.tasks.list(
-                **_listing(project_id, items), request_options={"max_retries": LISTED_AGAIN}, **asked
+                **listing(project_id, items, selected), request_options={"max_retries": LISTED_AGAIN}, **asked
             )
 
     def import_predictions(self, project_id: int, rows: Iterable[Mapping[str, Any]]) -> int:
@@ -298,30 +322,6 @@ def _auth_fields(auth: BasicAuth | None) -> dict[str, Any]:
 def _webhook_fields(headers: Mapping[str, str], actions: Sequence[str]) -> dict[str, Any]:
     fields = {"headers": dict(headers), "actions": list(actions)}
     return {**fields, "is_active": True, "send_payload": True, "send_for_all_actions": False}
-
-
-def _lacking(version: str | None) -> list[dict[str, Any]]:
-    """The condition that a task has no prediction of ``version``."""
-    if version is None:
-        return []
-    return [_compared_version("not_contains", version)]
-
-
-def _compared_version(operator: str, version: str) -> dict[str, Any]:
-    """Label Studio compares by substring."""
-    versions = "filter:tasks:predictions_model_versions"
-    return {"filter": versions, "operator": operator, "type": "List", "value": [version]}
-
-
-def _compared(column: str, operator: str, value: int) -> dict[str, Any]:
-    return {"filter": f"filter:tasks:{column}", "operator": operator, "type": "Number", "value": value}
-
-
-def _listing(project_id: int, items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What is asked of a listing of the tasks that fulfil all conditions, by id."""
-    query = {"filters": {"conjunction": "and", "items": list(items)}, "ordering": ["tasks:id"]}
-    # Without "review" a project with evaluate_predictions_automatically asks us to predict the whole page.
-    return {"project": project_id, "query": json.dumps(query), "resolve_uri": False, "review": True}
 
 
 def _fetched(studio: "LabelStudio", path: str, params: Mapping[str, Any] | None = None) -> Any:

@@ -58,9 +58,12 @@ class StudioTasks:
 
     def listed(self, query: Mapping[str, list[str]]) -> Reply:
         """A page of the Data Manager's list."""
-        items = json.loads(query["query"][0])["filters"]["items"]
+        asked = json.loads(query["query"][0])
+        items, selected = asked["filters"]["items"], asked.get("selectedItems")
         with self._lock:
             found = [task for task in sorted(self.texts) if all(self._fits(task, item) for item in items)]
+            if selected:
+                found = [task for task in found if task in selected["included"]]
             count = int(query["page_size"][0])
             tasks = [{"id": task, "data": {"text": self.texts[task]}} for task in found[:count]]
             if query["fields"] == ["all"]:

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 
 import pytest
 
+from prelabel.store.keys import ProjectRef
+from tests.fakes.llm_policy import Verdict, by_words
+from tests.fakes.llm_request import Asked
 from tests.fakes.llm_server import FakeLLM
-from tests.integration.conftest import TICKETS, Backend, Start, annotation, json_of, labels_of, task
+from tests.integration.conftest import PROJECT, TICKETS, Backend, Start, annotation, json_of, labels_of, task
 from tests.servers import redis_server
 
 
@@ -55,6 +58,38 @@ def test_a_typed_prompt_is_answered_all_the_same(outage: Outage) -> None:
     outage.begin.close()
 
     assert labels_of(outage.backend.prompted("ALWAYS other", task(1, "refund"))) == {"intent": ["other"]}
+
+
+def test_a_task_that_was_known_to_be_withheld_stays_so(outage: Outage, llm: FakeLLM) -> None:
+    backend = outage.backend
+    backend.work.projects.withhold(ProjectRef.parse(PROJECT), [1])
+    version = backend.setup()
+    outage.begin.close()
+
+    items = backend.predict(task(1, "refund"), task(2, "refund"))
+    typed = backend.prompted("ALWAYS shipping", task(1, "refund"))
+
+    assert items[0] == {"result": [], "score": None, "model_version": version}
+    assert labels_of(items[1]) == {"intent": ["refund"]}
+    assert labels_of(typed) == {}
+    assert [asked.texts for asked in llm.history] == [("refund",)]
+
+
+def test_a_task_that_was_withheld_while_it_was_asked_about_is_known_to_be(outage: Outage, llm: FakeLLM) -> None:
+    backend = outage.backend
+    ref = ProjectRef.parse(PROJECT)
+
+    def withhold(text: str, asked: Asked) -> Verdict:
+        backend.work.projects.withhold(ref, [1])
+        return by_words(text, asked)
+
+    llm.answer = withhold
+    [first] = backend.predict(task(1, "refund"))
+    outage.begin.close()
+    [again] = backend.predict(task(1, "refund"))
+
+    assert (first, again["score"]) == (again, None)
+    assert len(llm.history) == 1
 
 
 def test_an_event_that_cannot_be_kept_is_answered_503(outage: Outage) -> None:

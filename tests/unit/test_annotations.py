@@ -130,7 +130,7 @@ def test_who_is_behind_a_label(origin: str | None, more: dict[str, Any], source:
     [
         (MANUAL, None, LabelSource.PERSON_BLIND),
         (None, None, LabelSource.PERSON_BLIND),
-        (MANUAL, 1, LabelSource.PERSON),
+        (MANUAL, 1, LabelSource.PERSON_BLIND),
         (TAKEN, None, LabelSource.PERSON),
         (CHANGED, None, LabelSource.PERSON),
     ],

@@ -24,6 +24,36 @@ def test_tasks_for_validation_are_drawn_from_all_and_asked_nothing(site: Site, l
     assert site.per_task() == {1: 1100}
 
 
+def test_a_further_sample_is_drawn_from_tasks_that_no_earlier_run_has_withheld(site: Site) -> None:
+    tasks = site.tasks.add(300)
+    site.do(site.start(validation=100))
+    first = site.work.projects.withheld(REF, tasks)
+
+    none_left = site.do(site.start(validation=50))
+    run = site.do(site.start(refresh=True, validation=100))
+
+    both = site.work.projects.withheld(REF, tasks)
+    assert (none_left.total, none_left.counts["withheld"]) == (100, 100)
+    assert (len(first), len(both), first < both) == (100, 200, True)
+    assert (run.counts["withheld"], run.counts["labeled"]) == (200, 100)
+    assert {row["task"] for row in site.tasks.predictions} == set(tasks) - both, "nor is any of an earlier version left"
+
+
+def test_a_dry_run_asks_nothing_about_withheld_tasks_and_tells_what_the_others_take(
+    open_site: Open, llm: FakeLLM
+) -> None:
+    site = open_site(LLM_PRICE_INPUT="1", LLM_PRICE_OUTPUT="4", LLM_TASKS_PER_REQUEST="1")
+    tasks = site.tasks.add(300)
+    site.work.projects.withhold(REF, tasks[:200])
+
+    told = site.do(site.start(dry_run=True, validation=40)).estimate
+
+    asked = {text for each in llm.history for text in each.texts}
+    assert asked <= {site.tasks.texts[task] for task in tasks[200:]}
+    assert told
+    assert (told["tasks"], told["sampled"], told["requests"], len(llm.history)) == (300, 20, 60, 20)
+
+
 def test_a_run_stops_before_it_costs_more_than_it_may(open_site: Open, llm: FakeLLM) -> None:
     site = open_site(LLM_PRICE_INPUT="1", LLM_PRICE_OUTPUT="4")
     site.tasks.add(1000)

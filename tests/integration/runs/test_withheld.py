@@ -1,0 +1,134 @@
+"""A task that is withheld shows no suggestion, whoever was about to make one when it was drawn."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+
+from prelabel.bootstrap import Services
+from prelabel.runs import control
+from prelabel.store.run import Run
+from tests.e2e.waiting import until
+from tests.fakes.llm_server import FakeLLM
+from tests.integration.runs.conftest import REF, Gate, Open, Site
+
+
+def withheld(site: Site) -> set[int]:
+    return set(site.work.projects.state(REF).withheld)
+
+
+def suggested(site: Site) -> set[int]:
+    """Tasks with a prediction that shows a label."""
+    return {row["task"] for row in site.tasks.predictions if row["result"]}
+
+
+def predicting(site: Site, tasks: Sequence[int]) -> Future[Any]:
+    """Label Studio asks ``/predict`` about these, in a thread of its own."""
+    config, texts = site.studio.projects[7]["label_config"], site.tasks.texts
+    asked = [{"id": task, "data": {"text": texts[task]}} for task in tasks]
+    return site.aside.submit(site.work.service.predict, REF, config, asked)
+
+
+def stored(site: Site, tasks: Sequence[int], items: Sequence[dict[str, Any]]) -> None:
+    """Label Studio stores what ``/predict`` has said."""
+    for task, item in zip(tasks, items, strict=True):
+        if item:
+            site.tasks.add_prediction({"task": task, **item})
+
+
+def test_answers_to_tasks_withheld_since_are_not_written(site: Site) -> None:
+    tasks = site.tasks.add(40)
+    site.tasks.refuses_imports = "no"
+    failed = site.do(site.start())
+    site.tasks.refuses_imports = ""
+    site.work.projects.withhold(REF, tasks[:15])
+
+    run = site.do(control.retry(site.work, failed.id))
+
+    assert (failed.state, failed.answered) == ("failed", 40)
+    assert (run.state, run.counts["labeled"], run.counts["withheld"]) == ("succeeded", 25, 15)
+    assert (run.done, run.answered, run.waiting) == (40, 0, 0)
+    assert suggested(site) == set(tasks[15:])
+
+
+def test_where_all_tasks_were_withheld_since_nothing_is_written(site: Site) -> None:
+    tasks = site.tasks.add(10)
+    site.tasks.refuses_imports = "no"
+    failed = site.do(site.start())
+    imports = len(site.tasks.imports)
+    site.work.projects.withhold(REF, tasks)
+
+    run = site.do(control.retry(site.work, failed.id))
+
+    assert (run.state, run.counts["withheld"], run.done) == ("succeeded", 10, 10)
+    assert len(site.tasks.imports) == imports
+
+
+def test_what_is_being_asked_about_when_its_task_is_drawn_is_answered_as_withheld(site: Site, llm: FakeLLM) -> None:
+    llm.answer = gate = Gate()
+    tasks = site.tasks.add(20)
+    answer = predicting(site, tasks[:10])
+    assert gate.reached.wait(20)
+    run = site.start(validation=20)
+    doing = site.doing(run)
+    until(lambda: withheld(site) == set(tasks))
+
+    gate.opened.set()
+    items = answer.result(30)
+    stored(site, tasks[:10], items)
+    doing.result(30)
+
+    assert [(item["result"], item["score"]) for item in items] == [([], None)] * 10
+    assert site.work.runs.get(run.id).state == "succeeded"
+    assert suggested(site) == set()
+    assert site.work.projects.predicted(REF, tasks) == {}
+
+
+def test_what_label_studio_stores_after_the_draw_is_gone_when_the_run_is_over(site: Site) -> None:
+    tasks = site.tasks.add(20)
+    items = predicting(site, tasks).result(30)
+    run = site.start(validation=20)
+    doing = site.doing(run)
+    until(lambda: site.work.runs.get(run.id).is_planned)
+
+    stored(site, tasks, items)
+    doing.result(30)
+
+    assert (site.work.runs.get(run.id).state, withheld(site)) == ("succeeded", set(tasks))
+    assert suggested(site) == set()
+
+
+@pytest.mark.parametrize(("leave", "state"), [(control.pause, "paused"), (control.cancel, "canceled")])
+def test_a_run_that_is_left_leaves_no_suggestion_on_its_sample(
+    open_site: Open, llm: FakeLLM, leave: Callable[[Services, str], Run], state: str
+) -> None:
+    site = open_site(LLM_TASKS_PER_REQUEST="1", ANSWER_CACHE_DAYS="0")
+    tasks = site.tasks.add(40)
+    items = predicting(site, tasks).result(30)
+    site.work.projects.note_live(REF, [], no_more=tasks)
+    llm.answer = gate = Gate()
+    run = site.start(validation=20)
+    doing = site.doing(run)
+    assert gate.reached.wait(20)
+    stored(site, tasks, items)
+
+    leave(site.work, run.id)
+    gate.opened.set()
+    doing.result(60)
+
+    assert (site.work.runs.get(run.id).state, len(withheld(site))) == (state, 20)
+    assert suggested(site) == set(tasks) - withheld(site)
+    assert site.per_task() == {1: 20}
+
+
+def test_an_empty_prediction_of_a_withheld_task_stays_for_who_has_it_open(site: Site) -> None:
+    site.tasks.add(20)
+    site.do(site.start(validation=5))
+    [first, *_] = sorted(withheld(site))
+    stored(site, [first], predicting(site, [first]).result(30))
+
+    dropped = site.work.studio().drop_predictions(7, [first], keeps_empty=True)
+
+    assert dropped == set()
+    assert [(row["result"], row["score"]) for row in site.tasks.predictions if row["task"] == first] == [([], None)]
