@@ -7,7 +7,8 @@ from prelabel.bootstrap import build
 from prelabel.config import Settings
 from tests.fakes.llm_replies import Fault, Hang
 from tests.fakes.studio_server import PAST, jwt
-from tests.integration.whole_setup import REF, Served, Setup
+from tests.integration.project_seven import REF
+from tests.integration.whole_setup import Served, Setup
 
 NOWHERE = "http://127.0.0.1:1"
 NO_HOST = "no-such-host.invalid"

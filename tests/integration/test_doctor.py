@@ -29,7 +29,8 @@ from tests.integration.broken_setups import (
     with_env,
     with_project,
 )
-from tests.integration.whole_setup import REF, Setup, all_well
+from tests.integration.project_seven import REF
+from tests.integration.whole_setup import Setup, all_well
 from tests.servers import redis_server
 
 pytestmark = pytest.mark.filterwarnings("ignore:The `parse_obj` method is deprecated")  # by the SDK, for a token

@@ -31,7 +31,7 @@ from tests.fakes.llm_request import Asked
 from tests.fakes.llm_server import FakeLLM
 from tests.fakes.studio_server import FakeLabelStudio
 from tests.integration.conftest import PROJECT, TICKETS, Backend, Start, annotation, task
-from tests.integration.whole_setup import CREATED
+from tests.integration.project_seven import environment, project_seven
 from tests.servers import REPOSITORY, Running, free_port, gunicorn, redis_server, rq_worker
 
 README = (REPOSITORY / "README.md").read_text("utf-8")
@@ -334,23 +334,8 @@ class FirstPage:
 def site(redis_url: str, llm: FakeLLM) -> Iterator[tuple[Services, FakeLabelStudio, dict[str, str]]]:
     """A backend's services, its Label Studio with project 7, and the settings of its workers."""
     with FakeLabelStudio() as studio:
-        studio.projects[7] = {
-            "id": 7,
-            "title": "Tickets",
-            "created_at": CREATED,
-            "label_config": TICKETS,
-            "model_version": "",
-            "show_collab_predictions": True,
-        }
-        env = {
-            "OPENAI_API_KEY": llm.api_key,
-            "OPENAI_BASE_URL": llm.url,
-            "LLM_PRICE_INPUT": "1",
-            "LLM_PRICE_OUTPUT": "2",
-            "REDIS_URL": redis_url,
-            "LABEL_STUDIO_URL": studio.url,
-            "LABEL_STUDIO_API_KEY": studio.legacy_token,
-        }
+        studio.projects[7] = project_seven()
+        env = environment(studio, llm, redis_url, LLM_PRICE_INPUT="1", LLM_PRICE_OUTPUT="2")
         work = build(Settings.from_env(env))
         yield work, studio, env
         work.close()

@@ -18,6 +18,7 @@ from tests.fakes.llm_replies import Hang
 from tests.fakes.llm_server import FakeLLM
 from tests.fakes.studio_server import FakeLabelStudio
 from tests.integration.conftest import PROJECT, TICKETS, Backend
+from tests.integration.project_seven import environment, project_seven
 from tests.servers import rq_worker
 
 Start = Callable[[str], tuple[Backend, dict[str, str]]]
@@ -26,14 +27,7 @@ Start = Callable[[str], tuple[Backend, dict[str, str]]]
 @pytest.fixture
 def studio() -> Iterator[FakeLabelStudio]:
     with FakeLabelStudio() as studio:
-        studio.projects[7] = {
-            "id": 7,
-            "title": "Tickets",
-            "created_at": "2026-11-21T04:38:40.123456Z",
-            "label_config": TICKETS,
-            "model_version": "",
-            "show_collab_predictions": True,
-        }
+        studio.projects[7] = project_seven()
         yield studio
 
 
@@ -42,16 +36,8 @@ def start(studio: FakeLabelStudio, llm: FakeLLM, redis_url: str) -> Iterator[Sta
     with ExitStack() as stack:
 
         def start(overflow: str) -> tuple[Backend, dict[str, str]]:
-            env = {
-                "OPENAI_API_KEY": llm.api_key,
-                "OPENAI_BASE_URL": llm.url,
-                "LLM_TASKS_PER_REQUEST": "1",
-                "PREDICT_DEADLINE": "1",
-                "PREDICT_OVERFLOW": overflow,
-                "REDIS_URL": redis_url,
-                "LABEL_STUDIO_URL": studio.url,
-                "LABEL_STUDIO_API_KEY": studio.legacy_token,
-            }
+            own = {"LLM_TASKS_PER_REQUEST": "1", "PREDICT_DEADLINE": "1", "PREDICT_OVERFLOW": overflow}
+            env = environment(studio, llm, redis_url, **own)
             work = build(Settings.from_env(env))
             stack.callback(work.close)
             return Backend(work, create_app(PrelabelModel, work).test_client()), env

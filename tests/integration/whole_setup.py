@@ -20,16 +20,15 @@ from prelabel.bootstrap import Services, build
 from prelabel.config import Settings
 from prelabel.doctor.examination import examine
 from prelabel.doctor.findings import Finding
-from prelabel.store.keys import Keys, ProjectRef
+from prelabel.store.keys import Keys
 from prelabel.studio.wiring import ACTIONS, Wanted
 from prelabel.web.app import create_app
 from tests.fakes.llm_server import FakeLLM
 from tests.fakes.studio_server import FakeLabelStudio
 from tests.integration.conftest import TICKETS
+from tests.integration.project_seven import REF, project_seven
 from tests.servers import free_port
 
-REF = ProjectRef(7, 1795235920)
-CREATED = "2026-11-21T04:38:40.123456Z"
 AUTH = {"BASIC_AUTH_USER": "bot", "BASIC_AUTH_PASS": "pass"}
 
 
@@ -98,14 +97,7 @@ def connect(studio: FakeLabelStudio, work: Services) -> str:
     version = work.service.open(REF, TICKETS).version
     work.projects.set_connected(REF, title=version, backend_url=settings.address, own_user=1)
     wanted = Wanted.by_settings(settings.address, version, settings)
-    studio.projects[7] = {
-        "id": 7,
-        "title": "Tickets",
-        "created_at": CREATED,
-        "label_config": TICKETS,
-        "model_version": version,
-        "show_collab_predictions": True,
-    }
+    studio.projects[7] = project_seven(version)
     studio.ml_backends.append(
         {
             "id": 1,

@@ -13,7 +13,7 @@ from prelabel.store.run import Run, RunOptions
 from tests.e2e.waiting import until
 from tests.fakes.llm_server import FakeLLM
 from tests.fakes.studio_server import FakeLabelStudio
-from tests.integration.conftest import TICKETS
+from tests.integration.project_seven import environment, project_seven
 from tests.workers import holders
 
 CONCURRENCY, TOGETHER = 4, 5
@@ -66,24 +66,9 @@ class WorkedSite:
 @contextmanager
 def worked_site(redis_url: str, llm: FakeLLM) -> Iterator[WorkedSite]:
     with FakeLabelStudio() as studio:
-        studio.projects[7] = {
-            "id": 7,
-            "title": "Tickets",
-            "created_at": "2026-11-21T04:38:40.123456Z",
-            "label_config": TICKETS,
-            "model_version": "",
-            "show_collab_predictions": True,
-        }
-        env = {
-            "OPENAI_API_KEY": llm.api_key,
-            "OPENAI_BASE_URL": llm.url,
-            "REDIS_URL": redis_url,
-            "LABEL_STUDIO_URL": studio.url,
-            "LABEL_STUDIO_API_KEY": studio.legacy_token,
-            "LLM_CONCURRENCY": str(CONCURRENCY),
-            "LLM_TASKS_PER_REQUEST": str(TOGETHER),
-            "ANSWER_CACHE_DAYS": "0",
-        }
+        studio.projects[7] = project_seven()
+        own = {"LLM_CONCURRENCY": str(CONCURRENCY), "LLM_TASKS_PER_REQUEST": str(TOGETHER), "ANSWER_CACHE_DAYS": "0"}
+        env = environment(studio, llm, redis_url, **own)
         work = build(Settings.from_env(env))
         yield WorkedSite(work, studio, llm, env)
         work.close()

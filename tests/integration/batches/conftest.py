@@ -12,18 +12,12 @@ from prelabel.bootstrap import Services, build
 from prelabel.config import Settings
 from prelabel.runs import control
 from prelabel.runs.bulk import execute
-from prelabel.store.keys import ProjectRef
 from prelabel.store.run import Run, RunOptions
 from tests.e2e.waiting import until
 from tests.fakes.llm_request import Asked, read_request
 from tests.fakes.llm_server import FakeLLM
 from tests.fakes.studio_server import FakeLabelStudio
-from tests.integration.conftest import TICKETS
-
-CREATED = "2026-11-21T04:38:40.123456Z"
-
-
-REF = ProjectRef(7, 1795235920)
+from tests.integration.project_seven import environment, project_seven
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,25 +90,10 @@ Open = Callable[..., BatchSite]
 def sites(studio: FakeLabelStudio, redis_url: str, llm: FakeLLM) -> Iterator[Open]:
     """A site, with settings besides those that name the test's servers."""
     opened: list[Services] = []
-    studio.projects[7] = {
-        "id": 7,
-        "title": "Tickets",
-        "created_at": CREATED,
-        "label_config": TICKETS,
-        "model_version": "",
-        "show_collab_predictions": True,
-    }
+    studio.projects[7] = project_seven()
 
     def open_site(**settings: str) -> BatchSite:
-        env = {
-            "OPENAI_API_KEY": llm.api_key,
-            "OPENAI_BASE_URL": llm.url,
-            "REDIS_URL": redis_url,
-            "LABEL_STUDIO_URL": studio.url,
-            "LABEL_STUDIO_API_KEY": studio.legacy_token,
-            "LLM_MAX_RETRIES": "0",
-            **settings,
-        }
+        env = environment(studio, llm, redis_url, **{"LLM_MAX_RETRIES": "0", **settings})
         opened.append(build(Settings.from_env(env)))
         return BatchSite(opened[-1], studio, llm, env)
 

@@ -19,8 +19,9 @@ from tests.fakes.llm_faults import CUT_OFF, DOUBLED_IDS, EMPTY, FOREIGN, IGNORED
 from tests.fakes.llm_moods import Mood
 from tests.fakes.llm_replies import Drop, Fault, Reply, Twist, without_usage
 from tests.fakes.llm_server import FakeLLM
-from tests.integration.batches.conftest import CREATED, REF, BatchSite, Open, assert_nothing_left
+from tests.integration.batches.conftest import BatchSite, Open, assert_nothing_left
 from tests.integration.conftest import json_of
+from tests.integration.project_seven import CREATED, REF
 from tests.servers import REPOSITORY
 
 

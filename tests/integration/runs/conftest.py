@@ -13,7 +13,6 @@ from prelabel.config import Settings
 from prelabel.runs import control
 from prelabel.runs.bulk import execute
 from prelabel.runs.lease import leasing
-from prelabel.store.keys import ProjectRef
 from prelabel.store.ledger import PLAN, SHARD_TASKS, WRITE, Entry
 from prelabel.store.run import Run, RunOptions
 from tests.fakes.llm_policy import Verdict, by_words
@@ -21,10 +20,7 @@ from tests.fakes.llm_request import Asked
 from tests.fakes.llm_server import FakeLLM
 from tests.fakes.studio_server import FakeLabelStudio
 from tests.fakes.studio_tasks import StudioTasks
-from tests.integration.conftest import TICKETS
-
-REF = ProjectRef(7, 1795235920)
-
+from tests.integration.project_seven import REF, environment, project_seven
 
 IN_HAND = 2 * SHARD_TASKS
 """Tasks that one worker is at, at once."""
@@ -83,14 +79,7 @@ class TwoGates:
 @pytest.fixture
 def studio() -> Iterator[FakeLabelStudio]:
     with FakeLabelStudio() as studio:
-        studio.projects[7] = {
-            "id": 7,
-            "title": "Tickets",
-            "created_at": "2026-11-21T04:38:40.123456Z",
-            "label_config": TICKETS,
-            "model_version": "",
-            "show_collab_predictions": True,
-        }
+        studio.projects[7] = project_seven()
         yield studio
 
 
@@ -104,14 +93,7 @@ def open_site(studio: FakeLabelStudio, redis_url: str, llm: FakeLLM) -> Iterator
     with ThreadPoolExecutor() as aside:
 
         def open_site(**settings: str) -> Site:
-            env = {
-                "OPENAI_API_KEY": llm.api_key,
-                "OPENAI_BASE_URL": llm.url,
-                "REDIS_URL": redis_url,
-                "LABEL_STUDIO_URL": studio.url,
-                "LABEL_STUDIO_API_KEY": studio.legacy_token,
-                **settings,
-            }
+            env = environment(studio, llm, redis_url, **settings)
             work = build(Settings.from_env(env))
             opened.append(work)
             return Site(work, studio.tasks, studio, env, aside)

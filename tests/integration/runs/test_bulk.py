@@ -14,7 +14,8 @@ from prelabel.studio.client import StudioClient
 from tests.e2e.waiting import until
 from tests.fakes.llm_replies import Fault
 from tests.fakes.llm_server import FakeLLM
-from tests.integration.runs.conftest import IN_HAND, REF, Gate, Open, Site, keys_about
+from tests.integration.project_seven import REF
+from tests.integration.runs.conftest import IN_HAND, Gate, Open, Site, keys_about
 from tests.servers import rq_worker
 
 

@@ -8,7 +8,8 @@ from prelabel.runs import control
 from prelabel.runs.bulk import execute
 from tests.e2e.waiting import until
 from tests.fakes.llm_server import FakeLLM
-from tests.integration.runs.conftest import IN_HAND, REF, Gate, Site, enter, keys_about, worked_on
+from tests.integration.project_seven import CREATED, REF
+from tests.integration.runs.conftest import IN_HAND, Gate, Site, enter, keys_about, worked_on
 
 
 def test_a_project_that_is_forgotten_while_its_run_labels_leaves_no_key(site: Site, llm: FakeLLM) -> None:
@@ -83,7 +84,7 @@ def test_a_tasks_failures_are_forgotten_with_it(site: Site) -> None:
     run = site.start()
     enter(site, run, {3: ("f", "too long"), 6: ("f", "too long")})
 
-    event = {"project": {"id": 7, "created_at": "2026-11-21T04:38:40.123456Z"}, "tasks": [{"id": 3}]}
+    event = {"project": {"id": 7, "created_at": CREATED}, "tasks": [{"id": 3}]}
     site.work.learning.receive("TASKS_DELETED", event)
 
     assert site.work.runs.errors(run.id) == [{"reason": "too long", "count": 1, "tasks": [6]}]

@@ -6,7 +6,8 @@ from prelabel.errors import RequestError
 from tests.fakes.llm_moods import Mood
 from tests.fakes.llm_replies import Drop, Fault, Hang, Reply, Twist, without_usage
 from tests.fakes.llm_server import FakeLLM
-from tests.integration.runs.conftest import REF, Open, Site
+from tests.integration.project_seven import REF
+from tests.integration.runs.conftest import Open, Site
 
 
 def test_tasks_for_validation_are_drawn_from_all_and_asked_nothing(site: Site, llm: FakeLLM) -> None:

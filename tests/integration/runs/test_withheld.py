@@ -11,7 +11,8 @@ from prelabel.runs import control
 from prelabel.store.run import Run
 from tests.e2e.waiting import until
 from tests.fakes.llm_server import FakeLLM
-from tests.integration.runs.conftest import REF, Gate, Open, Site
+from tests.integration.project_seven import REF
+from tests.integration.runs.conftest import Gate, Open, Site
 
 
 def withheld(site: Site) -> set[int]:
