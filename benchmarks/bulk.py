@@ -21,21 +21,19 @@ import argparse
 import json
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Protocol
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import click
-import psutil
 import requests
 
 from benchmarks import banking77
 from benchmarks.banking77 import Banking77
 from benchmarks.classifier import Belief
 from benchmarks.llm_process import LLMProcess, Orders, Tally, llm_process
-from benchmarks.many_tasks import PROJECT, ManyTasksProcess, many_tasks
-from benchmarks.predict import seconds
+from benchmarks.studios import STUDIO_TIMEOUT_S, RealStudio, Studio, Tickets, open_studio
 from benchmarks.watching import Memory, Stages, bytes_kept, memory_of, watched
 from prelabel.bootstrap import Services, build
 from prelabel.config import Settings
@@ -46,26 +44,11 @@ from prelabel.store.run import Run, RunOptions
 from prelabel.studio.client import StudioClient
 from prelabel.studio.label_config import parse_label_config
 from prelabel.studio.predictions import batch_item
-from tests.e2e.studio_api import StudioApi
-from tests.servers import label_studio, redis_server, rq_worker
+from tests.servers import redis_server, rq_worker
 
 CONCURRENCY = 32
-STUDIO_TIMEOUT_S = 1800
-TASKS_AT_ONCE = 10_000
 GROWTH = (10_000, 30_000, 100_000)
-MEMORY_EFFICIENT = {"fflag_fix_back_4620_memory_efficient_predictions_import_08012025_short": "true"}
 INTENTS = ("refund", "shipping", "login", "invoice", "cancellation", "complaint", "address change", "other")
-
-
-@dataclass(frozen=True, slots=True)
-class Tickets:
-    """Texts by task number, 1 and up; the same for every process."""
-
-    texts: tuple[str, ...]
-
-    def __call__(self, number: int) -> str:
-        again, place = divmod(number - 1, len(self.texts))
-        return f"{self.texts[place]} ({again})" if again else self.texts[place]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,94 +60,6 @@ class ByChecksum:
     def __getitem__(self, text: str) -> Belief:
         number = zlib.crc32(text.encode())
         return Belief(self.labels[number % len(self.labels)], number % 1000 / 1000)
-
-
-class Studio(Protocol):
-    """Where the tasks are."""
-
-    @property
-    def url(self) -> str: ...
-
-    @property
-    def token(self) -> str: ...
-
-    def project(self) -> int:
-        """A project with all tasks and no prediction."""
-
-    def lacking(self, project: int) -> int:
-        """How many of its tasks have not one prediction."""
-
-
-@dataclass(frozen=True, slots=True)
-class RealStudio:
-    url: str
-    token: str
-    api: StudioApi
-    label_config: str
-    tickets: Tickets
-    count: int
-    pid: int
-
-    @property
-    def cpu_s(self) -> float:
-        """Seconds of a processor that Label Studio has taken so far."""
-        times = psutil.Process(self.pid).cpu_times()
-        return float(times.user + times.system)
-
-    def project(self) -> int:
-        project = self.api.create_project("Tickets", self.label_config)
-        for first in range(1, self.count + 1, TASKS_AT_ONCE):
-            numbers = range(first, min(first + TASKS_AT_ONCE, self.count + 1))
-            self.api.import_tasks(project, [{"text": self.tickets(number)} for number in numbers])
-        return project
-
-    def grown(self, count: int) -> dict[str, str]:
-        """Seconds that a page of ids, one of tasks, an import of 10,000 predictions and two counts take, and how many
-        of a processor, which other load on the machine does not change.
-        """
-        project = replace(self, count=count).project()
-        client = StudioClient(self.url, self.token, STUDIO_TIMEOUT_S)
-        config = parse_label_config(self.label_config)
-        question = config.questions[0]
-        item = batch_item(Labeled({question.name: (question.labels[0].value,)}, 0.9), config, "growth")
-        tasks = [task["id"] for task in client.tasks_between(project, 1, 10**9, without=None, fields=("id",))]
-        work: dict[str, Callable[[], object]] = {
-            "first_ids": lambda: client.task_ids(project, without="growth", after_id=0, count=1000),
-            "last_ids": lambda: client.task_ids(project, without="growth", after_id=tasks[-1001], count=1000),
-            "tasks": lambda: list(client.tasks_between(project, tasks[500], tasks[999], without="growth")),
-            "import": lambda: client.import_predictions(project, [{"task": task, **item} for task in tasks[:10_000]]),
-            "next_import": lambda: client.import_predictions(project, [{"task": tasks[-1], **item}]),
-            "has_surplus": lambda: client.has_surplus(project, "growth"),
-        }
-        told = dict[str, str]()
-        for name, each in work.items():
-            before = self.cpu_s
-            taken_s = seconds(each)
-            told[name] = f"{taken_s:.2f} s, {self.cpu_s - before:.2f} of a processor"
-        return told
-
-    def lacking(self, project: int) -> int:
-        return self.count - len({row["task"] for row in self.api.predictions(project)})
-
-
-@dataclass(frozen=True, slots=True)
-class FakeStudio:
-    process: ManyTasksProcess
-
-    @property
-    def url(self) -> str:
-        return self.process.url
-
-    @property
-    def token(self) -> str:
-        return self.process.token
-
-    def project(self) -> int:
-        self.process.clear()
-        return PROJECT
-
-    def lacking(self, _: int) -> int:
-        return self.process.lacking()
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +102,8 @@ def main() -> None:
     config = data.label_config if data else _config(labels)
     tickets = Tickets(texts)
     told: dict[str, Any] = {"tickets": chosen.tickets, "latency_s": chosen.latency, "token_s": chosen.token_latency}
-    with llm_process(ByChecksum(labels)) as llm, _studio(chosen, config, tickets) as studio:
+    where = {"is_fake": chosen.fake_studio, "with_flag": chosen.memory_efficient_import}
+    with llm_process(ByChecksum(labels)) as llm, open_studio(config, tickets, chosen.tickets, **where) as studio:
         bench = Bench(llm, studio, Orders(chosen.latency, chosen.token_latency))
         if chosen.compare_workers:
             told |= bench.compare()
@@ -299,29 +195,6 @@ class Bench:
         llm = {"OPENAI_API_KEY": "test-key", "OPENAI_BASE_URL": self._llm.url, "LLM_CONCURRENCY": str(CONCURRENCY)}
         studio = {"LABEL_STUDIO_URL": self._studio.url, "LABEL_STUDIO_API_KEY": self._studio.token}
         return {**llm, **studio, "REDIS_URL": redis_url, "LOG_LEVEL": "INFO"}
-
-
-@contextmanager
-def _studio(chosen: argparse.Namespace, config: str, tickets: Tickets) -> Iterator[Studio]:
-    if chosen.fake_studio:
-        with many_tasks(chosen.tickets, tickets, config) as fake:
-            yield FakeStudio(fake)
-        return
-    click.echo("starting Label Studio ...", err=True)
-    with label_studio(MEMORY_EFFICIENT if chosen.memory_efficient_import else None) as real:
-        api = StudioApi(real.url, real.token)
-        opened = RealStudio(real.url, real.token, api, config, tickets, chosen.tickets, real.server.pid)
-        _warm(replace(opened, count=1))
-        yield opened
-        api.close()
-
-
-def _warm(studio: RealStudio) -> None:
-    """Its first requests are slow."""
-    project = studio.project()
-    client = StudioClient(studio.url, studio.token)
-    (task,) = client.tasks_between(project, 1, 10**9, without=None)
-    client.import_predictions(project, [{"task": task["id"], "result": [], "score": 0.0, "model_version": "warm"}])
 
 
 @contextmanager
