@@ -10,6 +10,7 @@ import pytest
 
 from prelabel.bootstrap import Services, build
 from prelabel.config import Settings
+from prelabel.llm.loop import LLM
 from prelabel.runs import control
 from prelabel.runs.bulk import execute
 from prelabel.store.run import Run, RunOptions
@@ -17,6 +18,7 @@ from tests.e2e.waiting import until
 from tests.fakes.llm_request import Asked, read_request
 from tests.fakes.llm_server import FakeLLM
 from tests.fakes.studio_server import FakeLabelStudio
+from tests.integration.batches.calling import Caller
 from tests.integration.project_seven import environment, project_seven
 
 
@@ -115,3 +117,10 @@ def site(open_site: Open) -> BatchSite:
 
 def assert_nothing_left(site: BatchSite) -> None:
     assert (site.llm.batches.files.stored, site.places()) == ({}, [])
+
+
+@pytest.fixture
+def caller(llm: FakeLLM) -> Iterator[Caller]:
+    asking = LLM(8)
+    yield Caller(llm, asking)
+    asking.close()
