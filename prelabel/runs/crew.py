@@ -22,7 +22,7 @@ class Crew:
     def __init__(self, leases: Leases) -> None:
         self._leases = leases
         self._lock = Lock()
-        self._at: set[str] = set()
+        self._at: set[Claim] = set()
         self._failed: set[str] = set()
         self._errors: list[Exception] = []
 
@@ -35,11 +35,11 @@ class Crew:
     def shards(self) -> set[str]:
         """The shards that are worked at."""
         with self._lock:
-            return self._at - OTHER_PARTS
+            return {claim.part for claim in self._at} - OTHER_PARTS
 
     def has(self, part: str) -> bool:
         with self._lock:
-            return part in self._at
+            return any(claim.part == part for claim in self._at)
 
     def has_failed(self, part: str) -> bool:
         with self._lock:
@@ -48,7 +48,7 @@ class Crew:
     def add(self, claim: Claim, do: Callable[[], None]) -> None:
         """Have a thread ``do`` what ``claim`` is about, and give it back."""
         with self._lock:
-            self._at.add(claim.part)
+            self._at.add(claim)
         Thread(target=self._do, args=(claim, do), name=f"run-{claim.part}", daemon=True).start()
 
     def check(self) -> None:
@@ -70,6 +70,8 @@ class Crew:
                 self._errors.append(error)
                 self._failed.add(claim.part)
         finally:
-            with self._lock:
-                self._at.discard(claim.part)
-            self._leases.give_back(claim)
+            try:
+                self._leases.give_back(claim)
+            finally:  # whoever sees that nobody is at work may rely on what was given back
+                with self._lock:
+                    self._at.discard(claim)

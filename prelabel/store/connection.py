@@ -40,7 +40,9 @@ def connect(url: str) -> redis.Redis:
 
 def connect_async(url: str) -> redis.asyncio.Redis:
     """The same as :func:`connect` for one event loop, on which it must be closed, too."""
-    return redis.asyncio.Redis.from_url(url, retry=AsyncRetry(**_ONCE_MORE), **_TEXTS)
+    # A busy loop hears late of a connection that was made at once.
+    patient = {**_TEXTS, "socket_connect_timeout": ANSWER_TIMEOUT_S}
+    return redis.asyncio.Redis.from_url(url, retry=AsyncRetry(**_ONCE_MORE), **patient)
 
 
 def connect_queue(url: str, answer_timeout_s: float | None = ANSWER_TIMEOUT_S) -> redis.Redis:

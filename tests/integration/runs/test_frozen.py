@@ -41,7 +41,7 @@ def test_work_horses_that_stand_still_in_turn_store_and_write_nothing_twice(site
     llm.latency_s = 2
     llm.answer = lambda text, asked: "other"
     run = site.start()
-    with Workers(site.env) as workers:
+    with Workers(site.env, count=3) as workers:  # one is free even if the import's own has lost its lease
         until(lambda: llm.in_flight)
         first = frozen(workers, holders(site.work, run.id)["1"])
         until(lambda: not llm.in_flight)
