@@ -7,7 +7,7 @@ neighbours anything; only a ticket that is alone in its request abstains. What a
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 from prelabel.asking.groups import grouped
 from prelabel.asking.requests import Assignment, Composer, Item, Measured, Told
@@ -19,19 +19,25 @@ from prelabel.llm.exchange import ChatReply, ChatRequest
 log = logging.getLogger(__name__)
 
 UNREAD = "the LLM's reply holds no answer with a label of the config"
+UNAFFORDABLE = "there is no money left for it"
 MOST_REPLY_ROOM = 32
 """How many times the usual limit a reply may ever have."""
+LATER_S = 0.5
+"""Before a request is tried again that may be sent later."""
 
 
 Settled = Callable[[Mapping[int, Outcome]], None]
-"""Is told outcomes by their tickets' places, each once; it may block for a moment; what it raises ends the asking."""
+"""Is told outcomes by their tickets' places, each once, and nothing (``{}``) where what was asked so far is to be paid
+before more is; it may block for a moment; what it raises ends the asking."""
+Admission = Literal["yes", "later", "no", "stop"]
+"""May a request be sent? ``later``: it may in a moment, or so. ``no``: it never may. ``stop``: nothing may any more."""
 
 
 class Gate(Protocol):
     """Who says whether a request may be sent; called on the event loop, it may block for a moment."""
 
-    def admits(self, request: ChatRequest) -> bool:
-        """Whether it may be. Of one that may not, the tickets are not asked about."""
+    def admits(self, request: ChatRequest) -> Admission:
+        """Whether it may be. The tickets of one that may not fail: ``stop`` as not reached in time."""
 
     def ended(self, request: ChatRequest, lost: int) -> None:
         """One that was admitted is over, well or badly; what it cost is told next, if it was answered.
@@ -41,7 +47,11 @@ class Gate(Protocol):
 
 
 class NotAdmitted(Exception):
-    """The request was not sent."""
+    """The request was not sent, and never will be unless ``is_stop``."""
+
+    def __init__(self, *, is_stop: bool) -> None:
+        super().__init__()
+        self.is_stop = is_stop
 
 
 class Chat(Protocol):
@@ -153,7 +163,9 @@ class _Asking:
             else:
                 await self._ask_in_halves(group, alone=refusal)
             return
-        except NotAdmitted:
+        except NotAdmitted as refusal:
+            if not refusal.is_stop:
+                self._settle((item, Failed(UNAFFORDABLE)) for item in group)
             return
         except LLMError as error:
             is_fatal, is_passing = isinstance(error, LLMRefusesRequest), isinstance(error, LLMUnavailable)
@@ -195,8 +207,8 @@ class _Asking:
         """
         room = min(MOST_REPLY_ROOM, self._measured.reply_room * (2 if is_longer else 1))
         request = self._composer.request(group, reply_room=room, is_repair=is_repair, is_bare=is_bare)
-        if self._gate and not self._gate.admits(request):
-            raise NotAdmitted
+        if self._gate:
+            await self._be_admitted(request, self._gate)
         lost = 1  # if it is cancelled while it is under way
         try:
             reply = await self._chat.complete(request)
@@ -213,9 +225,18 @@ class _Asking:
             self._measured.reply_room = max(self._measured.reply_room, room)
         return reply
 
+    async def _be_admitted(self, request: ChatRequest, gate: Gate) -> None:
+        """:raises NotAdmitted: the request may not be sent."""
+        while (said := gate.admits(request)) == "later":
+            if self._on_settled:
+                self._on_settled({})
+            await asyncio.sleep(LATER_S)
+        if said != "yes":
+            raise NotAdmitted(is_stop=said == "stop")
+
     def _take(self, reply: ChatReply, group: Sequence[Item]) -> list[Item]:
         """Settle what is answered; the rest is returned."""
-        answers = parse_reply(reply.text, self._composer.assignment.questions, len(group))
+        answers = parse_reply(reply.text, self._composer.assignment.questions, len(group), reply.logprobs)
         if reply.is_stand_in:
             self._stand_ins.update(place for number in answers for place in group[number - 1].places)
         self._settle((group[number - 1], answer) for number, answer in answers.items())

@@ -83,7 +83,7 @@ def read(
             completion_tokens=answer.completion_tokens,
             cost=answer.cost,
         )
-    found = parse_reply(answer.text, questions, len(places))
+    found = parse_reply(answer.text, questions, len(places), answer.logprobs)
     answers = {place: found[number] for number, each in enumerate(places, 1) if number in found for place in each}
     rest = [place for place in everywhere if place not in answers]
     return Read(answers, rest, (answer.problem or UNREAD) if rest else "")

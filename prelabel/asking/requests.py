@@ -147,7 +147,8 @@ class Composer:
             with_comment=work.with_comment,
             is_repair=is_repair,
         )
-        return ChatRequest(messages, self._schema, max_tokens=reply_room * self._usual_reply(len(group)))
+        most = reply_room * self._usual_reply(len(group))
+        return ChatRequest(messages, self._schema, max_tokens=most, logprobs=True)
 
     def count_prompt(self, request: ChatRequest, counted: int) -> None:
         """The server has counted so many tokens in ``request``."""

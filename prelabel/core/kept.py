@@ -1,8 +1,8 @@
-"""An answer to a short text that is kept in its place, and back: label ids and confidence, nothing a ticket said.
+"""An answer to a short text that is kept in its place, and back: label ids and score, nothing a ticket said.
 
-``[0.93, "2", ["1", "4"]]`` is a confidence and each question's labels in the config's order (null: none fits); ``[]``
-says that no label of any question fits. Comments are not kept, nor are other abstentions. What cannot be read is no
-answer: it is asked for again. ``store.answers`` keeps them.
+``[0.93, "2", ["1", "4"], "EAIlFEAIlF"]`` is a score, each question's labels in the config's order (null: none fits),
+and what speaks for them, where it is known; ``[]`` says that no label of any question fits. Comments are not kept, nor
+are other abstentions. What cannot be read is no answer: it is asked for again. ``store.answers`` keeps them.
 """
 
 import json
@@ -12,10 +12,11 @@ from typing import Any, Protocol
 
 from prelabel.core.parse import NO_LABEL_FITS, Answer
 from prelabel.core.schema import label_ids
+from prelabel.core.signals import Grounds, read_grounds, written
 from prelabel.core.types import Abstained, Choices, Label, Labeled
 
 DIGITS = 4
-"""Of a confidence: more say nothing, and are paid for in memory."""
+"""Of a score: more say nothing, and are paid for in memory."""
 
 
 class Answers(Protocol):
@@ -43,7 +44,8 @@ def packed(answer: Answer, questions: Sequence[Choices]) -> str | None:
     if isinstance(answer, Abstained):
         return "[]" if answer.reason == NO_LABEL_FITS else None
     chosen = [_ids(answer.labels.get(question.name), question) for question in questions]
-    return json.dumps([round(answer.score, DIGITS), *chosen], separators=(",", ":"))
+    told = [written(answer.grounds.get(question.name) for question in questions)] if answer.grounds else []
+    return json.dumps([round(answer.score, DIGITS), *chosen, *told], separators=(",", ":"))
 
 
 def unpacked(text: str, questions: Sequence[Choices]) -> Answer | None:
@@ -54,9 +56,9 @@ def unpacked(text: str, questions: Sequence[Choices]) -> Answer | None:
         return None
     if found == []:
         return Abstained(NO_LABEL_FITS)
-    if not isinstance(found, list) or len(found) != len(questions) + 1:
+    if not isinstance(found, list) or len(found) not in {len(questions) + 1, len(questions) + 2}:
         return None
-    score, *chosen = found
+    score, *chosen = found[: len(questions) + 1]
     if not isinstance(score, int | float) or isinstance(score, bool) or not 0 <= score <= 1:
         return None
     labels: dict[str, tuple[str, ...]] = {}
@@ -66,7 +68,21 @@ def unpacked(text: str, questions: Sequence[Choices]) -> Answer | None:
             return None
         if values is not None:
             labels[question.name] = values
-    return Labeled(labels, float(score)) if labels else None
+    grounds = _grounds(found[len(questions) + 1 :], questions)
+    return None if grounds is None or not labels else Labeled(labels, float(score), grounds=grounds)
+
+
+def _grounds(kept: Sequence[Any], questions: Sequence[Choices]) -> dict[str, Grounds] | None:
+    """By control; None if it is nothing that :func:`packed` writes."""
+    if not kept:
+        return {}
+    try:
+        read = read_grounds(str(kept[0]))
+    except ValueError:
+        return None
+    if len(read) != len(questions):
+        return None
+    return {question.name: found for question, found in zip(questions, read, strict=True) if found}
 
 
 def _ids(values: Sequence[str] | None, question: Choices) -> str | list[str] | None:

@@ -12,9 +12,14 @@ from prelabel.core.types import Choices, Label
 
 def match_label(written: str, question: Choices) -> Label | None:
     """The one label that ``written`` names, or None if it names none or cannot be told from another."""
-    written = written.strip()
-    ids, exact, folded = _names(question)
-    return ids.get(unicodedata.normalize("NFKC", written)) or exact.get(written) or folded.get(fold(written))
+    ids, _, _ = _names(question)
+    return ids.get(unicodedata.normalize("NFKC", written.strip())) or named_label(written, question)
+
+
+def named_label(name: str, question: Choices) -> Label | None:
+    """The same for what people write, who do not know of ids."""
+    _, exact, folded = _names(question)
+    return exact.get(name.strip()) or folded.get(fold(name))
 
 
 @lru_cache(maxsize=256)

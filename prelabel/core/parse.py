@@ -16,6 +16,8 @@ from typing import Any
 from prelabel.core.match import match_label
 from prelabel.core.mend import mended
 from prelabel.core.schema import COMMENT, CONFIDENCE, answer_keys, no_label_id
+from prelabel.core.signals import LOGPROB, STATED, Grounds, Signals, rounded
+from prelabel.core.token_probability import Token, label_probabilities
 from prelabel.core.types import Abstained, Choices, Labeled
 
 Answer = Labeled | Abstained
@@ -27,14 +29,20 @@ LONGEST_NUMBER = 10
 """Brackets at which JSON is looked for, and characters in which: no reply may cost more than it is worth."""
 UNSTATED_CONFIDENCE = 0.5
 """The score of an answer whose confidence is missing or no number."""
+_STAGE = "llm"
 
 
-def parse_reply(reply: str, questions: Sequence[Choices], count: int) -> dict[int, Answer]:
+def parse_reply(
+    reply: str, questions: Sequence[Choices], count: int, logprobs: Sequence[Token] | None = None
+) -> dict[int, Answer]:
     """The answers found in ``reply``, by ticket number from 1 to ``count``.
 
     Tickets that are missing, answered twice or answered with something that is no label are left out: they are to be
     asked again.
+
+    :param logprobs: the reply's tokens with their natural log-probabilities, where they are known.
     """
+    probable = label_probabilities(reply[:LONGEST_REPLY], logprobs, questions, count) if logprobs else {}
     answers: dict[int, Answer] = {}
     seen: set[int] = set()
     doubled: set[int] = set()
@@ -48,13 +56,18 @@ def parse_reply(reply: str, questions: Sequence[Choices], count: int) -> dict[in
         if number in seen:
             doubled.add(number)
         seen.add(number)
-        if (answer := read_answer(item, questions)) is not None:
+        if (answer := read_answer(item, questions, probable.get(number))) is not None:
             answers[number] = answer
     return {number: answer for number, answer in answers.items() if number not in doubled}
 
 
-def read_answer(item: Mapping[str, Any], questions: Sequence[Choices]) -> Answer | None:
-    """One ticket's answer, or None where a question's labels are missing or none of the config's."""
+def read_answer(
+    item: Mapping[str, Any], questions: Sequence[Choices], probable: Mapping[str, float] | None = None
+) -> Answer | None:
+    """One ticket's answer, or None where a question's labels are missing or none of the config's.
+
+    :param probable: by control how probable its labels' tokens were, where that is known.
+    """
     labels: dict[str, tuple[str, ...]] = {}
     comment = str(item.get(COMMENT) or "")
     for key, question in answer_keys(questions).items():
@@ -65,19 +78,29 @@ def read_answer(item: Mapping[str, Any], questions: Sequence[Choices]) -> Answer
             labels[question.name] = chosen
     if not labels:
         return Abstained(NO_LABEL_FITS, comment)
-    return Labeled(labels, read_confidence(item.get(CONFIDENCE)), comment)
+    stated = read_confidence(item.get(CONFIDENCE))
+    grounds = {name: Grounds(_STAGE, _signals(stated, (probable or {}).get(name))) for name in labels}
+    return Labeled(labels, UNSTATED_CONFIDENCE if stated is None else stated, comment, grounds)
 
 
-def read_confidence(value: object) -> float:
-    """A stated confidence as a finite number from 0 to 1, whatever was written; from 2 on it is meant in percent."""
+def read_confidence(value: object) -> float | None:
+    """A stated confidence as a finite number from 0 to 1, whatever was written; from 2 on it is meant in percent.
+
+    None if it is no number.
+    """
     text = str(value).strip().replace(",", ".")
     try:
         number = float(text.removesuffix("%"))
     except ValueError:
-        return UNSTATED_CONFIDENCE
+        return None
     if text.endswith("%") or 2 <= number <= 100:
         number /= 100
-    return min(1.0, max(0.0, number)) if math.isfinite(number) else UNSTATED_CONFIDENCE
+    return min(1.0, max(0.0, number)) if math.isfinite(number) else None
+
+
+def _signals(stated: float | None, probability: float | None) -> Signals:
+    told = {STATED: stated, LOGPROB: probability}
+    return rounded({name: value for name, value in told.items() if value is not None})
 
 
 def _written(item: Mapping[str, Any], key: str, *, lone: bool) -> object:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from prelabel.core.signals import Grounds
+
 
 @dataclass(frozen=True, slots=True)
 class Label:
@@ -84,6 +86,8 @@ class Labeled:
     """Confidence, 0 to 1."""
     comment: str = ""
     """What the LLM had to say about it, where it was asked to."""
+    grounds: Mapping[str, Grounds] = field(default_factory=dict)
+    """What speaks for the labels, by control."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +132,10 @@ class Usage:
     """US dollars; None as soon as the price of any request is unknown."""
     from_cache: int = 0
     """Answers that were not asked for, since they were known already."""
+    escalation_cost: float = 0.0
+    """US dollars of ``cost`` that a second model took, as far as known."""
+    stages: dict[str, int] = field(default_factory=dict)
+    """Tickets by the stage that settled them; see ``core.signals``."""
 
     def add(self, *, prompt_tokens: int, cached_tokens: int, completion_tokens: int, cost: float | None) -> None:
         """One more request."""
@@ -137,11 +145,28 @@ class Usage:
         self.completion_tokens += completion_tokens
         self.cost = None if self.cost is None or cost is None else self.cost + cost
 
+    def settle(self, stage: str) -> None:
+        """One more ticket was settled by a stage."""
+        self.stages[stage] = self.stages.get(stage, 0) + 1
+
+    def add_escalation(self, other: "Usage") -> None:
+        """All that a second model has cost."""
+        self.requests += other.requests - 1
+        self.add(
+            prompt_tokens=other.prompt_tokens,
+            cached_tokens=other.cached_tokens,
+            completion_tokens=other.completion_tokens,
+            cost=other.cost,
+        )
+        self.from_cache += other.from_cache
+        self.escalation_cost += other.cost or 0
+
     def take(self) -> "Usage":
         """What it has cost since this was last called."""
         taken = replace(self)
         self.requests = self.prompt_tokens = self.cached_tokens = self.completion_tokens = self.from_cache = 0
-        self.cost = 0.0
+        self.cost = self.escalation_cost = 0.0
+        self.stages = {}
         return taken
 
 
@@ -153,6 +178,8 @@ class Prediction:
     score: float
     version: str
     """The model version that said so."""
+    grounds: Mapping[str, Grounds] = field(default_factory=dict)
+    """By control, as far as they were kept."""
 
 
 class LabelSource(StrEnum):

@@ -1,6 +1,7 @@
 """A chat completion to a reply, of which a careless server may leave out anything."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -59,11 +60,18 @@ def _check(part: ChatCompletion | Choice, headers: Mapping[str, str]) -> None:
 
 
 def _logprobs(choice: Choice) -> tuple[tuple[str, float], ...] | None:
-    """Tokens with their log probabilities; None too where they are in the form that OpenAI gave up in 2023."""
-    tokens = choice.logprobs.content if choice.logprobs else None
-    if not isinstance(tokens, list):
-        return None
-    return tuple((str(token.token), float(token.logprob)) for token in tokens)
+    """Tokens with their log probabilities; None too where they are no such thing, as in the form that OpenAI gave up in
+    2023: nobody does without an answer for that.
+    """
+    told: Any = choice.logprobs
+    with suppress(AttributeError, TypeError, ValueError, OverflowError):
+        return tuple((_text(token), float(token.logprob)) for token in told.content) or None
+    return None
+
+
+def _text(token: Any) -> str:
+    """Of a token with a part of a character, OpenAI's ``token`` is made up of escapes: the bytes say what it is."""
+    return bytes(token.bytes).decode(errors="replace") if isinstance(token.bytes, list) else str(token.token)
 
 
 def _counted(completion: ChatCompletion, **read: Any) -> ChatReply:

@@ -3,11 +3,13 @@
 The bodies of refusals are those that such servers were reported to send; ``tests/unit/test_refusals.py`` has more.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tests.fakes.llm_replies import Fault, error_body
+from tests.fakes.llm_tokens import MERGED, USUAL
 
 BABBLE = "The first one is about money, I think."
 """What is replied where the form is ignored."""
@@ -51,7 +53,8 @@ class Mood:
     refuse: Refuse = as_openai
     ignores_form: bool = False
     """Whether any ``response_format`` is accepted and none followed: it babbles until the form is told in words."""
-    has_logprobs: bool = True
+    tokens: re.Pattern[str] | None = USUAL
+    """Matches its tokens one after the other; None where it tells no logprobs, asked for or not."""
     thinks: int = 0
     """Tokens that each reply takes beside what is said: billed, and within no limit."""
 
@@ -70,4 +73,5 @@ DEEPSEEK = Mood(forms=("json_object", "schema", "text"), refuse=as_deepseek)
 LLAMA_CPP_PYTHON = Mood(forms=("json_object", "schema", "text"), refuse=as_llama_cpp_python)
 LM_STUDIO_WITHOUT_SCHEMAS = Mood(forms=("text",))
 TEXT_ONLY_500 = Mood(forms=("text",), refuse=as_llama_cpp_python)
-IGNORING = Mood(forms=("text",), ignores_form=True, has_logprobs=False)
+IGNORING = Mood(forms=("text",), ignores_form=True, tokens=None)
+ODD_TOKENS = Mood(tokens=MERGED)

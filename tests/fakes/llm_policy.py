@@ -24,6 +24,8 @@ class Verdict:
     labels: tuple[str, ...] = ()
     confidence: float = 0.9
     comment: str = COMMENT
+    probability: float | None = None
+    """Of the tokens of each control's labels; where it is not given, as confident."""
 
 
 Policy = Callable[[str, Asked], Verdict | str]
@@ -41,12 +43,15 @@ def by_words(text: str, asked: Asked) -> Verdict:
     return Verdict(tuple(label for _, _, label in best), round(min(0.4 + 0.55 * share for share, _, _ in best), 2))
 
 
-def reply(asked: Asked, policy: Policy) -> str:
+def verdicts(asked: Asked, policy: Policy) -> dict[int, Verdict]:
+    """By ticket number."""
+    found = {ticket_id: policy(text, asked) for ticket_id, text in asked.tickets}
+    return {number: said if isinstance(said, Verdict) else Verdict((said,)) for number, said in found.items()}
+
+
+def reply(asked: Asked, found: Mapping[int, Verdict]) -> str:
     """The content of a completion that satisfies the request's schema."""
-    answers = []
-    for ticket_id, text in asked.tickets:
-        verdict = policy(text, asked)
-        answers.append(_answer(ticket_id, verdict if isinstance(verdict, Verdict) else Verdict((verdict,)), asked))
+    answers = [_answer(number, verdict, asked) for number, verdict in found.items()]
     return json.dumps({"answers": answers}, ensure_ascii=False)
 
 

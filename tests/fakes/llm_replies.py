@@ -1,5 +1,6 @@
 """What a test may order the fake LLM server to send, and the bodies in which OpenAI would send it."""
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -7,6 +8,7 @@ from itertools import count
 from typing import Any
 
 from tests.fakes.llm_request import Asked
+from tests.fakes.llm_tokens import USUAL, logprobs_body
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +95,22 @@ def without_usage(asked: Asked) -> Fault:
 
 
 def completion_body(
-    asked: Asked, completion: Completion, *, has_logprobs: bool = True, thinks: int = 0
+    asked: Asked,
+    completion: Completion,
+    *,
+    believed: Mapping[int, float] | None = None,
+    tokens: re.Pattern[str] | None = USUAL,
+    thinks: int = 0,
 ) -> dict[str, Any]:
-    """A whole chat completion object, with token counts at four characters a token."""
+    """A whole chat completion object, with token counts at four characters a token.
+
+    :param believed: by ticket number, how probable its labels are.
+    :param tokens: matches one after the other of those whose logprobs are told; None where the server tells none.
+    """
     completion = _within_limit(completion, asked.body)
     text = completion if isinstance(completion, str) else completion.text
     content, refusal = (None, text) if isinstance(completion, Refusal) else (text, None)
-    has_logprobs = has_logprobs and not isinstance(completion, WithoutLogprobs)
+    is_asked = asked.body.get("logprobs") and not isinstance(completion, WithoutLogprobs)
     prompt_tokens = sum(len(message["content"]) for message in asked.messages) // CHARACTERS_A_TOKEN
     completion_tokens = len(text) // CHARACTERS_A_TOKEN + thinks
     return {
@@ -111,7 +122,7 @@ def completion_body(
             {
                 "index": 0,
                 "message": {"role": "assistant", "content": content, "refusal": refusal, "annotations": []},
-                "logprobs": _logprobs(content or "") if has_logprobs and asked.body.get("logprobs") else None,
+                "logprobs": logprobs_body(content or "", believed or {}, tokens) if is_asked and tokens else None,
                 "finish_reason": "length" if isinstance(completion, CutOff) else "stop",
             }
         ],
@@ -134,14 +145,6 @@ def _within_limit(completion: Completion, body: Mapping[str, Any]) -> Completion
         return completion
     text = completion if isinstance(completion, str) else completion.text
     return CutOff(text[: limit * CHARACTERS_A_TOKEN]) if len(text) > limit * CHARACTERS_A_TOKEN else completion
-
-
-def _logprobs(content: str) -> dict[str, Any]:
-    """One token a word."""
-    tokens: list[dict[str, Any]] = [
-        {"token": each, "logprob": -0.1, "bytes": None, "top_logprobs": []} for each in content.split(" ")
-    ]
-    return {"content": tokens, "refusal": None}
 
 
 def models_body(names: tuple[str, ...]) -> dict[str, Any]:

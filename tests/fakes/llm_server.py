@@ -4,7 +4,8 @@ A test says what is answered (``enqueue`` for the next reply, ``faults`` for a s
 policy per ticket, ``mood`` for the kind of server, ``obedient`` for a model that falls for any order it is given,
 ``batches`` for the Batch API) and reads what was asked (``history``; ``complaints`` for what no server should be sent;
 ``refused`` counts what the mood refuses). ``llm_request`` checks and reads requests, ``llm_policy`` thinks up answers,
-``llm_faults`` spoils them, ``llm_replies`` dresses them as OpenAI does; here are addresses, keys and connections.
+``llm_faults`` spoils them, ``llm_replies`` dresses them as OpenAI does, ``llm_tokens`` cuts them into tokens; here are
+addresses, keys and connections.
 """
 
 import json
@@ -24,7 +25,7 @@ from tests.fakes.llm_batches import BatchAPI
 from tests.fakes.llm_faults import FaultMix
 from tests.fakes.llm_moods import BABBLE, STRICT
 from tests.fakes.llm_obedience import breaches, obeying
-from tests.fakes.llm_policy import Policy, by_words, reply
+from tests.fakes.llm_policy import Policy, by_words, reply, verdicts
 from tests.fakes.llm_rate import SlidingWindow
 from tests.fakes.llm_replies import (
     Drop,
@@ -150,16 +151,18 @@ class FakeLLM:
             ordered = self._next() if ordered is None else ordered
             hurry = self._hurry
         hurry.wait(self.latency_s + (ordered.seconds if isinstance(ordered, Hang) else 0))
+        honest, believed = self._honest(asked) if ordered is None or isinstance(ordered, Hang | Twist) else ("", {})
         if isinstance(ordered, Twist):
-            ordered = ordered.make(self._honest(asked), asked)
+            ordered = ordered.make(honest, asked)
         match ordered:
             case Drop():
                 return ordered
             case Fault(status, more_headers, fault_body):
                 return Answer(status, fault_body or usual_error(status), more_headers)
-        completion = self._honest(asked) if ordered is None or isinstance(ordered, Hang) else ordered
+        completion = honest if ordered is None or isinstance(ordered, Hang) else ordered
         mood = self.mood
-        return Answer(200, completion_body(asked, completion, has_logprobs=mood.has_logprobs, thinks=mood.thinks))
+        sent = completion_body(asked, completion, believed=believed, tokens=mood.tokens, thinks=mood.thinks)
+        return Answer(200, sent)
 
     def _next(self) -> Reply | None:
         """What was ordered for the next request."""
@@ -167,11 +170,14 @@ class FakeLLM:
             return self._ordered.popleft()
         return self.faults.draw() if self.faults else None
 
-    def _honest(self, asked: Asked) -> str:
-        """The content of the completion where nothing goes wrong."""
+    def _honest(self, asked: Asked) -> tuple[str, dict[int, float]]:
+        """The content of the completion where nothing goes wrong, and how probable each ticket's labels are in it, as
+        far as the policy says."""
         if self.mood.ignores_form and TOLD not in asked.instructions:
-            return BABBLE
-        return reply(asked, obeying(self.answer) if self.obedient else self.answer)
+            return BABBLE, {}
+        found = verdicts(asked, obeying(self.answer) if self.obedient else self.answer)
+        believed = {number: said.probability for number, said in found.items() if said.probability is not None}
+        return reply(asked, found), believed
 
     def _refuse(self, status: int, why: str, body: Mapping[str, Any] | None = None) -> "Answer":
         self.complaints.append(why)

@@ -1,6 +1,8 @@
 """The fake LLM server speaks OpenAI's protocol, as OpenAI's own client understands it."""
 
 import json
+import math
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -9,9 +11,11 @@ import openai
 import pytest
 from openai.types.chat import ChatCompletion
 
+from tests.fakes.llm_moods import Mood
 from tests.fakes.llm_policy import Verdict
 from tests.fakes.llm_replies import CutOff, Drop, Fault, Hang, Refusal
 from tests.fakes.llm_server import FakeLLM
+from tests.fakes.llm_tokens import CHARACTERS, MERGED, USUAL
 
 SYSTEM = """You label tickets.
 
@@ -59,10 +63,12 @@ def ask(
     schema: dict[str, Any] = SINGLE,
     model: str = "gpt-4o-mini",
     is_strict: bool = True,
+    logprobs: bool = False,
 ) -> ChatCompletion:
     return client.chat.completions.create(
         model=model,
         temperature=0,
+        logprobs=logprobs,
         messages=[{"role": "system", "content": system}, {"role": "user", "content": user}],
         response_format={
             "type": "json_schema",
@@ -121,6 +127,33 @@ def test_a_test_may_bring_its_own_policy(llm: FakeLLM, client: openai.OpenAI) ->
         {"id": 1, "label": "3", "confidence": 0.9},
         {"id": 2, "label": "none", "confidence": 0.2},
     ]
+
+
+@pytest.mark.parametrize("tokens", [USUAL, MERGED, CHARACTERS])
+def test_tokens_join_to_the_content_and_are_certain_but_for_the_labels(
+    llm: FakeLLM, client: openai.OpenAI, tokens: re.Pattern[str]
+) -> None:
+    llm.mood = Mood(tokens=tokens)
+    llm.answer = lambda text, asked: Verdict(("Other",), 0.8, probability=0.5 if "?" in text else None)
+
+    told = ask(client, fence("A refund?", "A refund \U0001f642"), logprobs=True).choices[0]
+
+    content = told.logprobs.content if told.logprobs else None
+    assert content
+    assert b"".join(bytes(token.bytes or ()) for token in content).decode() == told.message.content
+    unsure = [
+        (token.token.strip('" ,'), round(math.exp(token.logprob), 4)) for token in content if token.logprob < -0.01
+    ]
+    assert unsure == [("3", 0.5), ("3", 0.8)]
+
+
+def test_a_character_of_four_bytes_is_told_in_two_tokens_as_openai_does(llm: FakeLLM, client: openai.OpenAI) -> None:
+    llm.enqueue("So \U0001f642!")
+
+    told = ask(client, fence("A refund"), logprobs=True).choices[0].logprobs
+
+    tokens = [(token.token, bytes(token.bytes or ())) for token in (told.content if told else None) or ()]
+    assert tokens == [("So", b"So"), (r" \xf0\x9f", b" \xf0\x9f"), (r"\x99\x82!", b"\x99\x82!")]
 
 
 def test_history_tells_what_was_asked(llm: FakeLLM, client: openai.OpenAI) -> None:

@@ -7,13 +7,14 @@ from typing import Any
 from prelabel.asking.ask import Chat, ask
 from prelabel.asking.requests import Assignment, Measured, Told
 from prelabel.core.tokens import estimate_tokens
-from prelabel.core.types import Abstained, Choices, Example, Label, Labeled, Outcome, Ticket
+from prelabel.core.types import Abstained, Choices, Example, Label, Outcome, Ticket
 from prelabel.llm.exchange import ChatReply, ChatRequest
 from tests.fakes.chat import FakeChat, read_fence
+from tests.unit.answers import said
 
 INTENT = Choices("intent", "text", (Label("refund", "Refund"), Label("other", "Other")))
-LABELED = Labeled({"intent": ("refund",)}, 0.9)
-OTHER = Labeled({"intent": ("other",)}, 0.9)
+LABELED = said({"intent": ("refund",)}, 0.9)
+OTHER = said({"intent": ("other",)}, 0.9)
 CUT_OFF = "the LLM's reply was cut off"
 NO_LABEL_NAMED = Abstained("the LLM's reply holds no answer with a label of the config")
 PATIENCE_S = 5.0

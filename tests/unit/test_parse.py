@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from prelabel.core.parse import parse_reply, read_answer, read_confidence
 from prelabel.core.schema import answer_keys, label_ids
+from prelabel.core.signals import Grounds
 from prelabel.core.types import Abstained, Choices, Label, Labeled
+from tests.unit.answers import said
 
 REFUND, LATE, NONE = (
     Label("refund", "Refund", aliases=("money back",)),
@@ -23,8 +25,9 @@ MULTIPLE = Choices("topics", "text", (REFUND, LATE), multiple=True)
 REQUIRED = Choices("topics", "text", (REFUND, LATE), multiple=True, required=True)
 NO_LABEL = Abstained("the LLM says that no label fits")
 
-REFUNDED = Labeled({"intent": ("refund",)}, 0.9)
-DELAYED = Labeled({"intent": ("late",)}, 0.9)
+REFUNDED = said({"intent": ("refund",)}, 0.9)
+DELAYED = said({"intent": ("late",)}, 0.9)
+UNSTATED = Labeled({"intent": ("refund",)}, 0.5, grounds={"intent": Grounds("llm")})
 
 KEYS = st.sampled_from(["answers", "id", "label", "labels", "label_1", "labels_2", "confidence", "comment"])
 WORDS = st.sampled_from(["1", "2", "3", "none", "Refund", "refund", "MONEY BACK", "late delivery", "NaN", "0.9", ""])
@@ -187,7 +190,7 @@ def test_a_lone_question_is_answered_under_singular_or_plural(key: str, written:
     item = {key: written, "confidence": 0.9}
 
     assert read_answer(item, [SINGLE]) == DELAYED
-    assert read_answer(item, [MULTIPLE]) == Labeled({"topics": ("late",)}, 0.9)
+    assert read_answer(item, [MULTIPLE]) == said({"topics": ("late",)}, 0.9)
 
 
 @pytest.mark.parametrize("written", ["none", " none ", ["none"], []])
@@ -196,18 +199,18 @@ def test_that_no_label_fits_is_an_abstention(written: object) -> None:
 
 
 def test_a_label_called_none_is_a_label() -> None:
-    assert read_answer(answer(label="none"), [WITH_NONE]) == Labeled({"intent": ("none",)}, 0.9)
-    assert read_answer(answer(label="2"), [WITH_NONE]) == Labeled({"intent": ("none",)}, 0.9)
+    assert read_answer(answer(label="none"), [WITH_NONE]) == said({"intent": ("none",)}, 0.9)
+    assert read_answer(answer(label="2"), [WITH_NONE]) == said({"intent": ("none",)}, 0.9)
 
 
 @pytest.mark.parametrize("written", [[], ["none"], "none"])
 def test_an_empty_set_is_an_answer_unless_one_is_required(written: object) -> None:
-    assert read_answer(answer(labels=written), [MULTIPLE]) == Labeled({"topics": ()}, 0.9)
+    assert read_answer(answer(labels=written), [MULTIPLE]) == said({"topics": ()}, 0.9)
     assert read_answer(answer(labels=written), [REQUIRED]) == NO_LABEL
 
 
 def test_labels_come_in_the_configs_order_without_duplicates() -> None:
-    assert read_answer(answer(labels=["2", "Refund", 1, "late"]), [MULTIPLE]) == Labeled(
+    assert read_answer(answer(labels=["2", "Refund", 1, "late"]), [MULTIPLE]) == said(
         {"topics": ("refund", "late")}, 0.9
     )
 
@@ -220,7 +223,7 @@ def test_one_unreadable_label_spoils_the_set(written: object) -> None:
 def test_each_question_has_its_own_answer() -> None:
     item = {"label_1": "2", "labels_2": ["1"], "label_3": "none", "confidence": 0.9}
 
-    assert read_answer(item, [SINGLE, MULTIPLE, Choices("tone", "text", (LATE,))]) == Labeled(
+    assert read_answer(item, [SINGLE, MULTIPLE, Choices("tone", "text", (LATE,))]) == said(
         {"intent": ("late",), "topics": ("refund",)}, 0.9
     )
 
@@ -236,9 +239,7 @@ def test_no_label_for_any_question_is_an_abstention_with_the_llms_words() -> Non
 
 
 def test_the_llms_words_come_along() -> None:
-    assert read_answer(answer(comment="Wants money."), [SINGLE]) == Labeled(
-        {"intent": ("refund",)}, 0.9, "Wants money."
-    )
+    assert read_answer(answer(comment="Wants money."), [SINGLE]) == said({"intent": ("refund",)}, 0.9, "Wants money.")
 
 
 @pytest.mark.parametrize(
@@ -257,14 +258,6 @@ def test_the_llms_words_come_along() -> None:
         (2, 0.02),
         (1000, 1.0),
         (-1, 0.0),
-        (None, 0.5),
-        (math.nan, 0.5),
-        (math.inf, 0.5),
-        ("nan", 0.5),
-        ("high", 0.5),
-        ("", 0.5),
-        (True, 0.5),
-        ([0.9], 0.5),
     ],
 )
 def test_confidence_is_a_number_from_0_to_1_whatever_is_stated(stated: object, score: float) -> None:
@@ -273,8 +266,14 @@ def test_confidence_is_a_number_from_0_to_1_whatever_is_stated(stated: object, s
     assert (type(read), read) == (float, score)
 
 
-def test_a_missing_confidence_is_half() -> None:
-    assert parse_reply('{"id": 1, "label": "1"}', [SINGLE], 1) == {1: Labeled({"intent": ("refund",)}, 0.5)}
+@pytest.mark.parametrize("stated", [None, math.nan, math.inf, "nan", "high", "", True, [0.9], {}])
+def test_what_is_no_confidence_is_none(stated: object) -> None:
+    assert read_confidence(stated) is None
+    assert read_answer(answer(confidence=stated), [SINGLE]) == UNSTATED
+
+
+def test_a_missing_confidence_scores_half_and_speaks_for_nothing() -> None:
+    assert parse_reply('{"id": 1, "label": "1"}', [SINGLE], 1) == {1: UNSTATED}
 
 
 @pytest.mark.parametrize("text", ["[" * 200_000, "{" * 200_000, '{"a":' * 50_000, '["' * 50_000, "[1," * 50_000])
@@ -310,4 +309,4 @@ def test_what_follows_the_schema_is_read_as_it_is_meant(data: st.DataObject) -> 
 
     found = parse_reply(reply(item), [question], 1)
 
-    assert found == {1: Labeled({"intent": tuple(label.value for label in labels if label in chosen)}, 0.25)}
+    assert found == {1: said({"intent": tuple(label.value for label in labels if label in chosen)}, 0.25)}

@@ -10,8 +10,12 @@ NUMBERS = {"gpt-1": 1, "intent": 2, "Refund": 3, "tags": 4, "urgent": 5}
 def test_a_prediction_is_kept_by_the_numbers_of_its_words() -> None:
     text = packed(SAID, NUMBERS)
 
-    assert text == "[0.93,1,2,[3],4,[3,5]]"
+    assert text == "0.93,1,2,3,4,[3,5]"
     assert unpacked(text, {number: word for word, number in NUMBERS.items()}) == SAID
+
+
+def test_one_that_was_kept_in_brackets_is_read() -> None:
+    assert unpacked("[0.93,1,2,[3],4,[3,5]]", {number: word for word, number in NUMBERS.items()}) == SAID
 
 
 def test_words_get_the_next_numbers_and_keep_them() -> None:

@@ -52,6 +52,38 @@ def test_a_completion_is_read(body: dict[str, Any], reply: ChatReply) -> None:
 
 
 @pytest.mark.parametrize(
+    ("tokens", "logprobs"),
+    [
+        (
+            [{"token": "\\xf0\\x9f", "bytes": [240, 159], "logprob": -1}, {"token": " h", "bytes": None, "logprob": 0}],
+            (("\ufffd", -1.0), (" h", 0.0)),
+        ),
+        ([{"token": "hi", "bytes": 10**12, "logprob": "-0.5"}], (("hi", -0.5),)),
+        ([{"token": None, "logprob": -9999.0, "top_logprobs": "none"}], (("None", -9999.0),)),
+        ([{"token": "hi", "bytes": [300], "logprob": -0.5}], None),
+        ([{"token": "hi", "bytes": ["h"], "logprob": -0.5}], None),
+        ([{"token": "hi", "logprob": None}], None),
+        ([{"token": "hi", "logprob": "low"}], None),
+        ([{"token": "hi", "logprob": -(10**400)}], None),
+        ([{"token": "hi"}], None),
+        ([None], None),
+        (["hi"], None),
+        ([], None),
+        ("hi", None),
+        (7, None),
+        (None, None),
+    ],
+)
+def test_logprobs_are_read_or_none_and_never_cost_an_answer(tokens: object, logprobs: object) -> None:
+    assert read(choices=[choice(logprobs={"content": tokens})]) == ChatReply("hi", logprobs=logprobs)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("logprobs", [[], [1], "none", 0, {}, {"content": {}}, {"content": {"token": "hi"}}])
+def test_logprobs_of_another_form_are_none(logprobs: object) -> None:
+    assert read(choices=[choice(logprobs=logprobs)]) == ChatReply("hi")
+
+
+@pytest.mark.parametrize(
     ("body", "status"),
     [
         ({"error": {"code": 402, "message": "Insufficient credits"}}, 402),
