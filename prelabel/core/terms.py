@@ -66,6 +66,16 @@ class Terms:
                         yield start, end
 
 
+def occurs(form: str, text: str) -> bool:
+    """Whether a term stands in a text; both as :func:`plain` makes them, and the term not empty."""
+    start = text.find(form)
+    while start >= 0:
+        if _may_part(text, start) and _may_part(text, start + len(form)):
+            return True
+        start = text.find(form, start + 1)
+    return False
+
+
 def plain(text: str) -> str:
     """``text`` as terms are compared: width, composition, case, spaces, dashes and apostrophes made alike."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())

@@ -7,7 +7,7 @@ and, if wanted, ``aliases``. What is wrong is told with its line; nothing is pas
 
 import csv
 import re
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -16,23 +16,13 @@ import yaml
 
 from prelabel.core.terms import Term, plain
 from prelabel.core.tokens import estimate_tokens
-from prelabel.errors import SettingsError
+from prelabel.guidance.lines import WrongLine, compose, read_lines, scalar
 
-LARGEST_FILE = 1_000_000
-"""Bytes: some ten thousand terms, which take a second or two to read."""
 LONGEST_EXPLANATION_TOKENS = 300
 """It is sent with every ticket that holds the term."""
 DELIMITERS = ",;\t"
 
-_NULL = "tag:yaml.org,2002:null"
 _BETWEEN_ALIASES = re.compile(r"[,;|]")
-
-
-class _WrongLine(Exception):
-    """What is wrong, and in which line."""
-
-    def __init__(self, line: int, reason: str) -> None:
-        super().__init__(f"line {line}: {reason}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,40 +33,13 @@ class _Entry:
     aliases: tuple[str, ...] = ()
 
 
-def glossary_state(path: Path) -> Hashable:
-    """What differs after the file was edited."""
-    try:
-        found = path.stat()
-    except OSError as error:
-        return str(error)
-    return found.st_mtime_ns, found.st_size, found.st_ino
-
-
 def read_glossary(path: Path) -> tuple[Term, ...]:
     """The terms, in the file's order.
 
     :raises SettingsError: it cannot be read, or one of its lines is wrong; the text names both.
     """
-    try:
-        data = _read(path)
-        text = data.decode("utf-8-sig")
-        entries = _read_csv(text) if path.suffix.lower() == ".csv" else _read_yaml(text)
-        return tuple(_checked(entries))
-    except OSError as error:
-        raise SettingsError(f"GLOSSARY_FILE={str(path)!r}: {error.strerror or error}") from None
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise SettingsError(f"GLOSSARY_FILE={str(path)!r}, line {line}: it is not UTF-8") from None
-    except _WrongLine as wrong:
-        raise SettingsError(f"GLOSSARY_FILE={str(path)!r}, {wrong}") from None
-
-
-def _read(path: Path) -> bytes:
-    with path.open("rb") as file:
-        data = file.read(LARGEST_FILE + 1)
-    if len(data) > LARGEST_FILE:
-        raise SettingsError(f"GLOSSARY_FILE={str(path)!r}: it is larger than {LARGEST_FILE:,} bytes")
-    return data
+    read = _read_csv if path.suffix.lower() == ".csv" else _read_yaml
+    return read_lines("GLOSSARY_FILE", path, lambda text: tuple(_checked(read(text))))
 
 
 def _checked(entries: Iterable[_Entry]) -> Iterator[Term]:
@@ -85,62 +48,47 @@ def _checked(entries: Iterable[_Entry]) -> Iterator[Term]:
     for entry in entries:
         name, explanation = " ".join(entry.name.split()), " ".join(entry.explanation.split())
         if not name:
-            raise _WrongLine(entry.line, "it has no term")
+            raise WrongLine(entry.line, "it has no term")
         if not explanation:
-            raise _WrongLine(entry.line, f"{name!r} has no explanation")
+            raise WrongLine(entry.line, f"{name!r} has no explanation")
         if (tokens := estimate_tokens(explanation)) > LONGEST_EXPLANATION_TOKENS:
             most = f"at most {LONGEST_EXPLANATION_TOKENS} are sent with each ticket; longer texts go into CONTEXT_DIR"
-            raise _WrongLine(entry.line, f"the explanation of {name!r} is about {tokens} tokens long, {most}")
+            raise WrongLine(entry.line, f"the explanation of {name!r} is about {tokens} tokens long, {most}")
         aliases = tuple(dict.fromkeys(alias for each in entry.aliases if (alias := " ".join(each.split()))))
         for form, written in {plain(each): each for each in (*aliases, name)}.items():
             if form in lines:
-                raise _WrongLine(entry.line, f"{written!r} stands in line {lines[form]} already")
+                raise WrongLine(entry.line, f"{written!r} stands in line {lines[form]} already")
             lines[form] = entry.line
         yield Term(name, explanation, tuple(alias for alias in aliases if plain(alias) != plain(name)))
 
 
 def _read_yaml(text: str) -> Iterator[_Entry]:
     """Nodes are read rather than values, since they know their lines and keep what would be lost: doubles, ``no``."""
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        raise _WrongLine(mark.line + 1 if mark else 1, f"it is not YAML: {error.problem or error.context}") from None
-    except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        raise _WrongLine(line, f"it is not YAML: the character {chr(error.character)!r} may not stand there") from None
-    except RecursionError:
-        raise _WrongLine(1, "it is nested too deep") from None
+    root = compose(text)
     if root is None:
         return
     if not isinstance(root, yaml.MappingNode):
-        raise _WrongLine(root.start_mark.line + 1, "expected lines of the form TERM: EXPLANATION")
+        raise WrongLine(root.start_mark.line + 1, "expected lines of the form TERM: EXPLANATION")
     for key, value in root.value:
         line = key.start_mark.line + 1
         if not isinstance(key, yaml.ScalarNode):
-            raise _WrongLine(line, "a term must be a text")
+            raise WrongLine(line, "a term must be a text")
         if isinstance(value, yaml.MappingNode):
             yield _read_fields(line, key.value, value)
         else:
-            yield _Entry(line, key.value, _text(value, line, f"the explanation of {key.value!r}"))
+            yield _Entry(line, key.value, scalar(value, line, f"the explanation of {key.value!r}"))
 
 
 def _read_fields(line: int, name: str, node: yaml.MappingNode) -> _Entry:
     fields = {str(key.value): value for key, value in node.value}
     if unknown := sorted(fields.keys() - {"explanation", "aliases"}):
-        raise _WrongLine(line, f"{name!r} has {unknown[0]!r}; it may have an explanation and aliases")
+        raise WrongLine(line, f"{name!r} has {unknown[0]!r}; it may have an explanation and aliases")
     explanation, aliases = fields.get("explanation"), fields.get("aliases")
     if isinstance(aliases, yaml.SequenceNode):
-        listed = tuple(_text(each, line, f"each alias of {name!r}") for each in aliases.value)
+        listed = tuple(scalar(each, line, f"each alias of {name!r}") for each in aliases.value)
     else:
-        listed = _split(_text(aliases, line, f"the aliases of {name!r}")) if aliases else ()
-    return _Entry(line, name, _text(explanation, line, f"the explanation of {name!r}") if explanation else "", listed)
-
-
-def _text(node: yaml.Node, line: int, what: str) -> str:
-    if not isinstance(node, yaml.ScalarNode):
-        raise _WrongLine(line, f"{what} must be a text")
-    return "" if node.tag == _NULL else str(node.value)
+        listed = _split(scalar(aliases, line, f"the aliases of {name!r}")) if aliases else ()
+    return _Entry(line, name, scalar(explanation, line, f"the explanation of {name!r}") if explanation else "", listed)
 
 
 def _read_csv(text: str) -> Iterator[_Entry]:
@@ -150,17 +98,17 @@ def _read_csv(text: str) -> Iterator[_Entry]:
     try:
         header = [name.strip().casefold() for name in next(reader, ())]
         if not {"term", "explanation"}.issubset(header):
-            raise _WrongLine(1, "the header must name the columns term and explanation")
+            raise WrongLine(1, "the header must name the columns term and explanation")
         line = reader.line_num + 1
         for cells in reader:
             if any(cell.strip() for cell in cells):
                 if len(cells) != len(header):
-                    raise _WrongLine(line, f"it has {len(cells)} fields, the header has {len(header)}")
+                    raise WrongLine(line, f"it has {len(cells)} fields, the header has {len(header)}")
                 row = dict(zip(header, cells, strict=True))
                 yield _Entry(line, row["term"], row["explanation"], _split(row.get("aliases", "")))
             line = reader.line_num + 1
     except csv.Error as error:
-        raise _WrongLine(line, f"it is not CSV: {error}") from None
+        raise WrongLine(line, f"it is not CSV: {error}") from None
 
 
 def _split(aliases: str) -> tuple[str, ...]:

@@ -14,7 +14,8 @@ from prelabel.core.tokens import cut_middle
 from prelabel.core.types import Note, Ticket
 from prelabel.guidance.fitting import Snippets
 from prelabel.guidance.folder import folder_state, read_snippets
-from prelabel.guidance.glossary import glossary_state, read_glossary
+from prelabel.guidance.glossary import read_glossary
+from prelabel.guidance.lines import file_state
 from prelabel.guidance.watched import Watched
 
 
@@ -22,7 +23,7 @@ class Guidance:
     """Notes of all projects, which may share files; one a process, shared by its threads."""
 
     def __init__(self) -> None:
-        self._glossaries = Watched(glossary_state, lambda path: Terms(read_glossary(path)))
+        self._glossaries = Watched(file_state, lambda path: Terms(read_glossary(path)))
         self._folders = Watched(folder_state, lambda path: Snippets(read_snippets(path)))
 
     def notes(self, settings: Settings, tickets: Sequence[Ticket]) -> list[list[Note]]:

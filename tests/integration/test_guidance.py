@@ -86,6 +86,16 @@ def test_nothing_starts_with_a_glossary_that_cannot_be_used(start: Start, glossa
     assert (finding.state, "line 2: 'RMA' has no explanation" in finding.message) == ("failed", True)
 
 
+def test_nothing_starts_with_rules_that_cannot_be_used(tmp_path: Path) -> None:
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("money: {keywords: refund}\n")
+
+    with pytest.raises(SettingsError, match=r"^RULES_FILE=.*, line 1: 'money' has no label$"):
+        build(Settings.from_env({"RULES_FILE": str(rules)}))
+    [finding] = check_settings({"RULES_FILE": str(rules)})
+    assert (finding.state, "line 1: 'money' has no label" in finding.message) == ("failed", True)
+
+
 def test_a_projects_glossary_that_cannot_be_used_is_told_and_nothing_is_asked(
     backend: Backend, llm: FakeLLM, glossary: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

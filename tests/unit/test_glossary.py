@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from prelabel.core.terms import Term
 from prelabel.errors import SettingsError
-from prelabel.guidance.glossary import LARGEST_FILE, read_glossary
+from prelabel.guidance.glossary import read_glossary
+from prelabel.guidance.lines import LARGEST_FILE
 
 
 def read(folder: Path, name: str, content: str | bytes) -> tuple[Term, ...]:
