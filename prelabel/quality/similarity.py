@@ -5,7 +5,8 @@ document frequencies are counted along. Salton and Buckley, "Term-weighting appr
 (1988) for the weights: (1 + log tf) * (1 + log((1 + n) / (1 + df))), cosine.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,11 @@ LONGEST = 2000
 CHUNK = 256
 """Texts compared at a time: the product with all others is nearly dense."""
 
+Floats = npt.NDArray[np.float64]
+Keys = npt.NDArray[np.int64]
+Row = tuple[npt.NDArray[np.int32], Floats]
+"""A text's features, and the weight of each before that of its rarity."""
+
 
 class SimilarityIndex:
     """Texts by number, and for other texts those of them that are most alike. Not thread-safe."""
@@ -27,12 +33,19 @@ class SimilarityIndex:
         self._hashed = HashingVectorizer(
             analyzer="char_wb", ngram_range=NGRAMS, n_features=FEATURES, alternate_sign=False, norm=None
         )
-        self._rows: dict[int, sp.csr_matrix] = {}
+        self._rows: dict[int, Row] = {}
         self._frequency = np.zeros(FEATURES, dtype=np.int32)
-        self._prepared: tuple[npt.NDArray[np.int64], sp.csr_matrix] | None = None
+        self._prepared: tuple[Keys, sp.csr_matrix] | None = None
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    @property
+    def keys(self) -> Keys:
+        """Of all texts, rising."""
+        if self._prepared:
+            return self._prepared[0]
+        return np.sort(np.fromiter(self._rows, dtype=np.int64, count=len(self._rows)))
 
     def put(self, key: int, text: str) -> None:
         """Add a text, or replace the one under ``key``."""
@@ -44,39 +57,53 @@ class SimilarityIndex:
             self.remove(key)
         if texts:
             counts = self._counts(list(texts.values()))
-            self._rows |= {key: counts[number] for number, key in enumerate(texts)}
+            ends = counts.indptr[1:-1]
+            rows = zip(np.split(counts.indices, ends), np.split(counts.data, ends), strict=True)
+            self._rows |= dict(zip(texts, rows, strict=True))
             np.add.at(self._frequency, counts.indices, 1)
             self._prepared = None
 
     def remove(self, key: int) -> None:
         """Take a text out; an unknown key is fine."""
-        if (row := self._rows.pop(key, None)) is not None:
-            self._frequency[row.indices] -= 1
+        if row := self._rows.pop(key, None):
+            self._frequency[row[0]] -= 1
             self._prepared = None
 
     def nearest(self, texts: Sequence[str], count: int) -> list[list[tuple[int, float]]]:
         """For each text at most ``count`` keys with their cosine, 0 to 1, the nearest first; none with 0."""
-        if not self._rows or not texts or count < 1:
-            return [[] for _ in texts]
-        keys, matrix = self._prepare()
-        found = []
-        for start in range(0, len(texts), CHUNK):
-            similarities = (self._weighted(self._counts(texts[start : start + CHUNK])) @ matrix.T).tocsr()
-            for number in range(similarities.shape[0]):
-                row = similarities[number]
-                best = np.argsort(-row.data, kind="stable")[:count]
-                found.append([(int(keys[row.indices[at]]), min(1.0, float(row.data[at]))) for at in best])
-        return found
+        keys = self.keys
+        found = ((largest(row, count), row) for row in self.compare(texts))
+        return [list(zip(keys[best].tolist(), row[best].tolist(), strict=True)) for best, row in found]
 
-    def cosines(self) -> npt.NDArray[np.float64]:
-        """The cosine of each text with each, 0 to 1, in the order of :meth:`put_all`; memory grows with its square."""
+    def compare(self, texts: Sequence[str]) -> Iterator[Floats]:
+        """For each text its cosine with each text of the index, 0 to 1, in the order of :attr:`keys`.
+
+        A row is the caller's to change. The index must stay as it is until the last one has come.
+        """
+        if not self._rows:
+            yield from (np.zeros(0) for _ in texts)
+            return
+        keys, matrix = self._prepare()
+        for start in range(0, len(texts), CHUNK):
+            similar = (self._weighted(self._counts(texts[start : start + CHUNK])) @ matrix.T).tocsr()
+            for first, end in pairwise(similar.indptr):
+                row = np.zeros(len(keys))
+                row[similar.indices[first:end]] = similar.data[first:end]
+                yield np.minimum(row, 1.0, out=row)
+
+    def cosines(self) -> Floats:
+        """The cosine of each text with each, 0 to 1, in the order of :attr:`keys`; memory grows with its square."""
         _, matrix = self._prepare()
         return np.asarray((matrix @ matrix.T).toarray(), dtype=np.float64)
 
-    def _prepare(self) -> tuple[npt.NDArray[np.int64], sp.csr_matrix]:
+    def _prepare(self) -> tuple[Keys, sp.csr_matrix]:
         if self._prepared is None:
-            keys = np.fromiter(self._rows, dtype=np.int64, count=len(self._rows))
-            self._prepared = keys, self._weighted(sp.vstack(list(self._rows.values()), format="csr"))
+            keys = self.keys
+            rows = [self._rows[key] for key in keys.tolist()]
+            ends = np.cumsum([0, *(len(features) for features, _ in rows)])
+            features, weights = (np.concatenate(parts) for parts in zip(*rows, strict=True))
+            counts = sp.csr_matrix((weights, features, ends), shape=(len(rows), FEATURES))
+            self._prepared = keys, self._weighted(counts)
         return self._prepared
 
     def _counts(self, texts: Sequence[str]) -> sp.csr_matrix:
@@ -93,3 +120,12 @@ class SimilarityIndex:
         norms = np.sqrt(np.asarray(weighted.multiply(weighted).sum(axis=1)).ravel())
         norms[norms == 0] = 1.0
         return sp.diags(1.0 / norms).dot(weighted).tocsr()
+
+
+def largest(values: Floats, count: int) -> npt.NDArray[np.intp]:
+    """The places of the ``count`` largest values above 0, the largest first, of equal ones the first."""
+    if count < 1:
+        return np.zeros(0, dtype=np.intp)
+    least = np.partition(values, -count)[-count] if count < len(values) else 0.0
+    found = np.flatnonzero((values >= least) & (values > 0))
+    return found[np.argsort(-values[found], kind="stable")][:count]

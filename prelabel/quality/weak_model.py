@@ -16,7 +16,8 @@ import scipy.sparse as sp
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from prelabel.core.types import Choices, Example, Failed, Labeled
+from prelabel.core.types import Choices, Example
+from prelabel.quality.reviews import is_answer
 from prelabel.quality.similarity import LONGEST, NGRAMS
 
 MIN_EXAMPLES = 20
@@ -42,15 +43,27 @@ class Guess:
     labels: tuple[str, ...]
     """Values in the config's order; empty only for a multiple choice for which reviewers have chosen nothing, too."""
     probability: float
+    """Of exactly these labels."""
+    probabilities: Mapping[str, float]
+    """Of every label that the question had, in the config's order; what no reviewer has chosen yet is unlikely, but not
+    impossible. For a single choice they sum to 1; for a multiple choice each is in by itself."""
 
 
 class WeakModel:
     """A classifier for one question; made by :meth:`fit`."""
 
     def __init__(
-        self, labels: Sequence[str], ngrams: TfidfVectorizer, weights: Floats, *, multiple: bool, may_be_empty: bool
+        self,
+        labels: Sequence[str],
+        seen: npt.NDArray[np.bool_],
+        ngrams: TfidfVectorizer,
+        weights: Floats,
+        *,
+        multiple: bool,
+        may_be_empty: bool,
     ) -> None:
         self._labels = labels
+        self._seen = seen
         self._ngrams = ngrams
         self._weights = weights
         self._multiple = multiple
@@ -68,100 +81,103 @@ class WeakModel:
         if shortage(question, answers):
             return None
         used = [
-            (text[:LONGEST], answer) for text, answer in zip(texts, answers, strict=True) if _counts(question, answer)
+            (text[:LONGEST], answer) for text, answer in zip(texts, answers, strict=True) if is_answer(question, answer)
         ]
-        seen = [label.value for label in question.labels if any(label.value in answer for _, answer in used)]
+        labels = list(dict.fromkeys(label.value for label in question.labels))
+        is_in = np.array([[label in answer for _, answer in used] for label in labels], dtype=bool)
+        seen = np.array([row.any() for row in is_in])
         ngrams = TfidfVectorizer(analyzer="char_wb", ngram_range=NGRAMS, sublinear_tf=True, max_features=MOST_NGRAMS)
         features = ngrams.fit_transform([text for text, _ in used])
-        weights = [_weights(features, np.array([label in answer for _, answer in used])) for label in seen]
+        weights = np.stack([_weights(features, row) for row in is_in])
         may_be_empty = any(not answer for _, answer in used)
-        return cls(seen, ngrams, np.stack(weights), multiple=question.multiple, may_be_empty=may_be_empty)
+        return cls(labels, seen, ngrams, weights, multiple=question.multiple, may_be_empty=may_be_empty)
 
     def guess(self, texts: Sequence[str]) -> list[Guess]:
         """For each text what the model takes to be most probable."""
+        choose = self._several if self._multiple else self._one
+        return [choose(row) for row in self._binary(texts)]
+
+    def _binary(self, texts: Sequence[str]) -> Floats:
+        """What each label's own model says: a row per text, a column per label."""
         if not texts:
-            return []
+            return np.zeros((0, len(self._labels)))
         features = self._ngrams.transform([text[:LONGEST] for text in texts])
         logits = features @ self._weights[:, :-1].T + self._weights[:, -1]
-        probabilities = 1.0 / (1.0 + np.exp(-np.clip(logits, -500, 500)))
-        choose = self._several if self._multiple else self._one
-        return [choose(row) for row in probabilities]
+        found: Floats = 1.0 / (1.0 + np.exp(-np.clip(logits, -500, 500)))
+        return found
 
-    def _one(self, probabilities: Floats) -> Guess:
-        best = int(np.argmax(probabilities))
-        return Guess((self._labels[best],), float(probabilities[best] / probabilities.sum()))
+    def _one(self, binary: Floats) -> Guess:
+        probabilities = binary / binary.sum()
+        best = self._best(probabilities)
+        return Guess((self._labels[best],), float(probabilities[best]), self._by_label(probabilities))
 
     def _several(self, probabilities: Floats) -> Guess:
         chosen = probabilities > 0.5
         if not chosen.any() and not self._may_be_empty:
-            chosen[np.argmax(probabilities)] = True
+            chosen[self._best(probabilities)] = True
         probability = prod(np.where(chosen, probabilities, 1 - probabilities).tolist())
-        return Guess(tuple(label for label, is_in in zip(self._labels, chosen, strict=True) if is_in), probability)
+        labels = tuple(label for label, is_in in zip(self._labels, chosen, strict=True) if is_in)
+        return Guess(labels, probability, self._by_label(probabilities))
+
+    def _best(self, probabilities: Floats) -> int:
+        """Of the labels that reviewers have chosen."""
+        return int(np.argmax(np.where(self._seen, probabilities, -1.0)))
+
+    def _by_label(self, probabilities: Floats) -> dict[str, float]:
+        return dict(zip(self._labels, probabilities.tolist(), strict=True))
 
 
 class EmbeddedModel:
     """A :class:`WeakModel` for each of a config's questions.
 
     ``shortages`` says of each question without a model what is lacking.
+
+    :param examples: one without an entry for a control says nothing of that.
     """
 
     def __init__(self, questions: Sequence[Choices], examples: Sequence[Example]) -> None:
-        texts = [example.text for example in examples]
         self._models: dict[str, WeakModel] = {}
         self.shortages: dict[str, str] = {}
         for question in questions:
-            answers = [example.labels.get(question.name, ()) for example in examples]
-            if model := WeakModel.fit(question, texts, answers):
+            answered = [example for example in examples if question.name in example.labels]
+            answers = [example.labels[question.name] for example in answered]
+            if model := WeakModel.fit(question, [example.text for example in answered], answers):
                 self._models[question.name] = model
             else:
                 self.shortages[question.name] = shortage(question, answers)
 
-    def label(self, texts: Sequence[str]) -> list[Labeled | Failed]:
-        """For each text the labels of all questions that have a model; if none has, that it needs more examples.
-
-        The score is the probability that all of them are right, the questions taken as independent.
+    def guess(self, texts: Sequence[str]) -> list[dict[str, Guess]]:
+        """For each text by control what the model of that control takes to be most probable; without those that have
+        none.
         """
-        if not self._models:
-            return [Failed(self._needs, fatal=True) for _ in texts]
         guesses = {name: model.guess(texts) for name, model in self._models.items()}
-        return [_labeled({name: found[index] for name, found in guesses.items()}) for index in range(len(texts))]
+        return [{name: found[index] for name, found in guesses.items()} for index in range(len(texts))]
 
     @property
-    def _needs(self) -> str:
+    def lack(self) -> str:
+        """Why it says nothing at all; empty if it says something."""
+        if self._models:
+            return ""
         lacks = (f"for {name!r} {lack}" for name, lack in self.shortages.items())
         return f"the embedded model has too few reviewed tickets: {'; '.join(lacks)}"
 
 
 def shortage(question: Choices, answers: Sequence[Collection[str]]) -> str:
     """What is lacking to fit a model of these answers to ``question``, empty if nothing is."""
-    used = [frozenset(answer) for answer in answers if _counts(question, answer)]
+    used = [frozenset(answer) for answer in answers if is_answer(question, answer)]
     count, different = len(used), len(set(used))
     if count >= MIN_EXAMPLES and different >= MIN_ANSWERS:
         return ""
     return f"it needs {MIN_EXAMPLES} with at least {MIN_ANSWERS} different answers and has {count} with {different}"
 
 
-def _counts(question: Choices, answer: Collection[str]) -> bool:
-    """Whether there is something to learn from ``answer``; that no label fits is an answer to a multiple choice."""
-    known = {label.value for label in question.labels}.issuperset(answer)
-    return known and (bool(answer) or _may_be_empty(question))
-
-
-def _may_be_empty(question: Choices) -> bool:
-    return question.multiple and not question.required
-
-
-def _labeled(guesses: Mapping[str, Guess]) -> Labeled:
-    labels = {name: guess.labels for name, guess in guesses.items()}
-    return Labeled(labels, prod(guess.probability for guess in guesses.values()))
-
-
 def _weights(features: sp.csr_matrix, is_in: npt.NDArray[np.bool_]) -> Floats:
-    """One label's weight of each n-gram, and its intercept last; a label of every ticket has nothing but that."""
+    """One label's weight of each n-gram, and its intercept last; one of all tickets or of none has nothing but that."""
     count, total = int(is_in.sum()), len(is_in)
-    if count == total:
+    if count in {0, total}:
         weights: Floats = np.zeros(features.shape[1] + 1)
-        weights[-1] = log(count + 1)  # Laplace's rule of succession: a probability of (n + 1) / (n + 2)
+        certainty = log(total + 1)  # Laplace's rule of succession: a probability of (n + 1) / (n + 2)
+        weights[-1] = certainty if count else -certainty
         return weights
     fitted = LogisticRegression(C=INVERSE_REGULARIZATION, solver="liblinear", max_iter=1000).fit(features, is_in)
     return np.concatenate([fitted.coef_[0], fitted.intercept_])

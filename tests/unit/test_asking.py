@@ -14,6 +14,7 @@ from prelabel.core.types import Abstained, Failed, Labeled, Ticket, Usage
 from prelabel.errors import LLMError, LLMRefusesContent, LLMRefusesRequest, LLMUnavailable
 from prelabel.llm.exchange import ChatReply, ChatRequest
 from tests.fakes.chat import HANG, SAYS_NOTHING, FakeChat
+from tests.unit.answers import said
 from tests.unit.asking import (
     CUT_OFF,
     INTENT,
@@ -34,7 +35,7 @@ def test_every_ticket_gets_its_outcome_in_order() -> None:
 
     outcomes = run(chat, texts)
 
-    other, neither = Labeled({"intent": ("other",)}, 0.4), Abstained("the LLM says that no label fits")
+    other, neither = said({"intent": ("other",)}, 0.4), Abstained("the LLM says that no label fits")
     assert outcomes == ([LABELED, other, neither] * 9)[:25]
 
 

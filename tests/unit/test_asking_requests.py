@@ -7,8 +7,9 @@ import pytest
 from prelabel.asking.ask import ask
 from prelabel.asking.requests import LONGEST_EXAMPLE_TOKENS, Assignment, Composer, Measured, Told
 from prelabel.core.tokens import estimate_tokens
-from prelabel.core.types import Labeled, Note, Ticket
+from prelabel.core.types import Note, Ticket
 from tests.fakes.chat import FakeChat, read_fence
+from tests.unit.answers import said
 from tests.unit.asking import (
     INTENT,
     LABELED,
@@ -156,10 +157,11 @@ def test_the_llm_is_told_what_the_assignment_says() -> None:
     outcomes = run(chat, ["a"], prompt="Be strict.", with_comment=True)
 
     [request] = chat.requests
-    assert outcomes == [Labeled({"intent": ("refund",)}, 0.9, "Money.")]
+    assert outcomes == [said({"intent": ("refund",)}, 0.9, "Money.")]
     assert request.messages[0].content.endswith("Instructions of this project:\nBe strict.")
     answer = request.schema["properties"]["answers"]["items"]["properties"]
     assert list(answer) == ["id", "comment", "label", "confidence"]
+    assert request.logprobs
 
 
 def test_a_template_that_names_a_field_is_asked_ticket_by_ticket() -> None:

@@ -32,8 +32,9 @@ def texts(*names: str) -> list[Ticket]:
 
 
 def settings(folder: Path, **more: str) -> Settings:
-    """With the glossary and the guidelines of ``folder``, those of them that are there."""
-    env = {"GLOSSARY_FILE": folder / "terms.yaml", "CONTEXT_DIR": folder / "guidelines"}
+    """With the glossary, the guidelines and the rules of ``folder``, those of them that are there."""
+    names = {"GLOSSARY_FILE": "terms.yaml", "CONTEXT_DIR": "guidelines", "RULES_FILE": "rules.yaml"}
+    env = {setting: folder / name for setting, name in names.items()}
     return Settings.from_env({**{name: str(path) for name, path in env.items() if path.exists()}, **more})
 
 

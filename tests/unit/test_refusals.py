@@ -142,6 +142,19 @@ FEATURES = {
         '"status": "INVALID_ARGUMENT"}}',
         "logprobs",
     ),
+    "llama-cpp-python: logprobs": (
+        500,
+        '{"error": {"message": "logprobs is not supported for models created with logits_all=False", '
+        '"type": "internal_server_error", "param": null, "code": null}}',
+        "logprobs",
+    ),
+    "LiteLLM, before Ollama: logprobs": (
+        400,
+        '{"error": {"message": "litellm.UnsupportedParamsError: ollama_chat does not support parameters: '
+        "['logprobs'], for model=llama3.1:70b. To drop these, set `litellm.drop_params=True`\", "
+        '"type": "None", "param": null, "code": "400"}}',
+        "logprobs",
+    ),
     "a 429 names no feature": (429, '{"error": {"message": "max_tokens of all requests this minute"}}', ""),
     "a prompt that is too long": (
         400,

@@ -6,7 +6,8 @@ The forms come from reports in public issues, named beside them, and from models
 import pytest
 
 from prelabel.core.parse import parse_reply
-from prelabel.core.types import Choices, Label, Labeled
+from prelabel.core.types import Choices, Label
+from tests.unit.answers import said
 
 INTENT = Choices(
     "intent",
@@ -17,7 +18,7 @@ INTENT = Choices(
         Label("card_not_working", "card_not_working"),
     ),
 )
-FIRST, SECOND = Labeled({"intent": ("refund",)}, 0.9), Labeled({"intent": ("late",)}, 0.8)
+FIRST, SECOND = said({"intent": ("refund",)}, 0.9), said({"intent": ("late",)}, 0.8)
 
 SEEN = {
     "a fence of Markdown (hindsight #645, MiniMax)": """```json

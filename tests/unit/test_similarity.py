@@ -3,12 +3,13 @@
 from collections import Counter
 from math import hypot, log
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.feature_extraction.text import CountVectorizer
 
-from prelabel.quality.similarity import SimilarityIndex
+from prelabel.quality.similarity import SimilarityIndex, largest
 
 TEXTS = st.text(max_size=20) | st.lists(st.sampled_from(["refund", "card", "返金", "。", " "])).map(" ".join)
 
@@ -114,6 +115,42 @@ def test_a_text_taken_out_leaves_no_trace() -> None:
     fresh.put(12, "late refund")
     assert len(known) == 2
     assert known.nearest(["lost refund"], 5) == fresh.nearest(["lost refund"], 5)
+
+
+def test_each_text_is_compared_with_all_in_the_order_of_their_keys() -> None:
+    known = SimilarityIndex()
+    known.put_all({30: "late refund", 10: "返金", 20: "lost card"})
+
+    same, unlike = known.compare(["lost card", "zzz"])
+
+    assert known.keys.tolist() == [10, 20, 30]
+    assert same.tolist() == [0.0, pytest.approx(1.0), pytest.approx(dict(known.nearest(["lost card"], 2)[0])[30])]
+    assert unlike.tolist() == [0.0, 0.0, 0.0]
+
+
+def test_the_order_in_which_texts_came_changes_nothing() -> None:
+    texts = {10: "lost card", 20: "late card", 30: "late refund"}
+    known, other = SimilarityIndex(), SimilarityIndex()
+    known.put_all(texts)
+    for key in (30, 10, 20):
+        other.put(key, texts[key])
+
+    assert known.nearest(["card refund", "late"], 3) == other.nearest(["card refund", "late"], 3)
+
+
+def test_compared_with_nothing_there_are_no_cosines() -> None:
+    known = index("lost card")
+    known.remove(10)
+
+    assert [row.tolist() for row in known.compare(["lost card", "refund"])] == [[], []]
+    assert known.keys.tolist() == []
+
+
+@given(st.lists(st.sampled_from([0.0, 0.1, 0.5, 0.5, 0.9, 1.0]), max_size=12), st.integers(-1, 14))
+def test_the_largest_are_those_of_a_stable_sort(values: list[float], count: int) -> None:
+    in_order = sorted((place for place, value in enumerate(values) if value > 0), key=lambda place: -values[place])
+
+    assert largest(np.array(values), count).tolist() == in_order[: max(0, count)]
 
 
 def test_half_an_emoji_is_a_text_like_any_other() -> None:

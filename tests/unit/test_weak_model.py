@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prelabel.core.types import Choices, Example, Failed, Label, Labeled
+from prelabel.core.types import Choices, Example, Label
 from prelabel.quality.weak_model import MIN_EXAMPLES, EmbeddedModel, WeakModel, shortage
 
 REFUND = ("I want my money back", "refund me please", "where is my refund", "give back the money")
@@ -116,16 +116,10 @@ def test_with_too_few_examples_it_says_how_many_it_needs(answers: list[list[str]
 def test_a_config_without_enough_examples_gets_no_label_but_the_reason() -> None:
     model = EmbeddedModel([question("refund", "shipping")], [Example(1, "refund", {"intent": ("refund",)})])
 
-    assert (
-        model.label(["refund", "x"])
-        == [
-            Failed(
-                "the embedded model has too few reviewed tickets: for 'intent' it needs 20 with at least 2 different "
-                "answers and has 1 with 1",
-                fatal=True,
-            )
-        ]
-        * 2
+    assert model.guess(["refund", "x"]) == [{}, {}]
+    assert model.lack == (
+        "the embedded model has too few reviewed tickets: for 'intent' it needs 20 with at least 2 different answers "
+        "and has 1 with 1"
     )
 
 
@@ -138,19 +132,68 @@ def test_each_question_has_a_model_of_its_own_and_one_without_is_left_out() -> N
     ]
 
     model = EmbeddedModel([intent, mood, rare], examples)
-    [answer] = model.label([REFUND[1]])
+    [guesses] = model.guess([REFUND[1]])
 
-    assert isinstance(answer, Labeled)
-    assert answer.labels == {"intent": ("refund",), "mood": ("angry",)}
-    assert list(model.shortages) == ["rare"]
-    assert answer.score < min(
-        EmbeddedModel([asked], examples).label([REFUND[1]])[0].score  # type: ignore[union-attr]
-        for asked in (intent, mood)
-    )
+    assert {name: guess.labels for name, guess in guesses.items()} == {"intent": ("refund",), "mood": ("angry",)}
+    assert (list(model.shortages), model.lack) == (["rare"], "")
+
+
+def test_each_question_that_has_a_model_is_guessed_as_by_that_alone() -> None:
+    intent, rare = question("refund", "shipping", "other"), question("a", "b", name="rare")
+    examples = [
+        Example(number, text, {"intent": ("refund" if text in REFUND else "shipping",)})
+        for number, text in enumerate(repeated(REFUND + SHIPPING, 24))
+    ]
+    alone = WeakModel.fit(intent, [each.text for each in examples], [each.labels["intent"] for each in examples])
+    model = EmbeddedModel([intent, rare], examples)
+
+    assert alone
+    assert model.guess(REFUND) == [{"intent": told} for told in alone.guess(REFUND)]
+    assert model.guess([]) == []
+    assert EmbeddedModel([rare], examples).guess(REFUND[:2]) == [{}, {}]
+
+
+def test_an_example_without_an_entry_for_a_control_says_nothing_of_it() -> None:
+    tags = question("vip", "angry", name="tags", multiple=True)
+    some = [Example(number, REFUND[0], {"tags": ("vip",)}) for number in range(12)]
+    none_fits = [Example(20 + number, SHIPPING[0], {"tags": ()}) for number in range(12)]
+    silent = [Example(40 + number, SHIPPING[0], {}) for number in range(12)]
+
+    assert EmbeddedModel([tags], [*some, *none_fits]).shortages == {}
+    assert EmbeddedModel([tags], [*some, *silent]).shortages == {
+        "tags": "it needs 20 with at least 2 different answers and has 12 with 1"
+    }
 
 
 def mood_of(number: int) -> str:
     return "angry" if number % 2 else "calm"
+
+
+def test_each_label_has_its_probability_and_the_best_is_the_guess() -> None:
+    single = fitted(question("refund", "shipping", "unseen"), (REFUND, ["refund"]), (SHIPPING, ["shipping"]))
+    both = question("refund", "shipping", multiple=True)
+    several = fitted(both, (REFUND, ["refund", "shipping"]), (SHIPPING, ["shipping"]), (["hello", "good day"], []))
+
+    [one], [other] = single.guess([REFUND[0]]), several.guess([REFUND[0]])
+
+    assert list(one.probabilities) == ["refund", "shipping", "unseen"]
+    assert sum(one.probabilities.values()) == pytest.approx(1)
+    assert one.probability == one.probabilities["refund"]
+    assert other.probability == pytest.approx(other.probabilities["refund"] * other.probabilities["shipping"])
+
+
+def test_a_label_that_nobody_has_chosen_yet_is_unlikely_and_never_the_guess() -> None:
+    """24 reviewed tickets: Laplace's rule of succession gives it 1 in 26, before it is normalized."""
+    labels = ["unseen", "refund", "shipping"]
+    single = fitted(question(*labels), (REFUND, ["refund"]), (SHIPPING, ["shipping"]))
+    several = fitted(question(*labels, multiple=True), (REFUND, ["refund"]), (SHIPPING, ["shipping"]))
+    crowded = fitted(question(*labels, *map(str, range(100))), (REFUND, ["refund"]), (SHIPPING, ["shipping"]))
+
+    texts = ["返金", "", REFUND[0]]
+
+    assert [guess.probabilities["unseen"] for guess in several.guess(texts)] == [pytest.approx(1 / 26)] * 3
+    assert all(0.01 < guess.probabilities["unseen"] < 0.05 for guess in single.guess(texts))
+    assert all(set(guess.labels) <= {"refund", "shipping"} for guess in crowded.guess(texts))
 
 
 def test_nothing_asked_is_nothing_answered() -> None:
