@@ -173,6 +173,7 @@ class Learning:
                 predicted=past,
                 withheld=task_number in withheld,
                 own_user=own_user,
+                known=kept[number].source if number in kept else None,
             )
             states[number] = learnt or Emptied(number, task_number, read_time(annotation.get("updated_at")))
         return states

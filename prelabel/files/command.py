@@ -21,6 +21,8 @@ from prelabel.files.rows import check_columns
 from prelabel.files.summary import MOST_LINES, Summary
 from prelabel.files.write import find_out
 from prelabel.guidance.notes import Guidance
+from prelabel.guidance.rules import RuleSource
+from prelabel.hearing import Hearings
 from prelabel.labeling import Labeler
 from prelabel.llm.loop import LLM, own_limits
 from prelabel.project import Project
@@ -82,6 +84,7 @@ def file_command(source: str, config_file: Path, out: Path, label_column: str | 
 def _label(settings: Settings, source: str, config_file: Path, out: Path, label_column: str | None) -> Summary:
     guidance = Guidance()
     guidance.check(settings)
+    RuleSource().check(settings)
     with ExitStack() as stack:
         with _named(config_file):
             config = parse_label_config(config_file.read_text("utf-8-sig"), settings.prompt_prefix)
@@ -99,7 +102,7 @@ def _label(settings: Settings, source: str, config_file: Path, out: Path, label_
                 click.echo(ABOUT, err=True)
         llm = LLM(settings.llm_concurrency, limiting=partial(own_limits, settings))
         stack.callback(llm.close)
-        labeler = Labeler(FileExamples(config.questions, found.examples), llm, notes=guidance)
+        labeler = Labeler(Hearings(FileExamples(config.questions, found.examples)), llm, notes=guidance)
         bar = click.progressbar(
             length=found.open, label=source, file=sys.stderr, hidden=not sys.stderr.isatty(), item_show_func=_spent
         )

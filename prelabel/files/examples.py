@@ -9,7 +9,9 @@ from functools import cached_property
 
 from prelabel.core.types import Choices, Example, Ticket
 from prelabel.project import Project
+from prelabel.quality.reviews import review_of
 from prelabel.quality.similarity import SimilarityIndex
+from prelabel.quality.surroundings import Around, Surroundings
 from prelabel.quality.weak_model import EmbeddedModel
 from prelabel.store.keys import ProjectRef
 from prelabel.versions import HASH_LENGTH
@@ -18,35 +20,41 @@ log = logging.getLogger(__name__)
 
 
 class FileExamples:
-    """An :class:`prelabel.labeling.ExampleSource` that holds its examples itself. Not thread-safe."""
+    """A :class:`prelabel.hearing.ReviewSource` that holds its examples itself. Not thread-safe."""
 
     def __init__(self, questions: Sequence[Choices], examples: Sequence[Example]) -> None:
         self._questions = questions
         self._examples = examples
-        self._by_number = {example.task_id: example for example in examples}
 
-    def nearest(
+    def around(
         self,
         ref: ProjectRef,  # noqa: ARG002 - a file is one project
         questions: Sequence[Choices],  # noqa: ARG002 - which asks the same all along
         tickets: Sequence[Ticket],
         count: int,
-    ) -> list[list[Example]]:
-        """For each ticket at most ``count`` examples, the nearest first."""
-        if not count:
-            return [[] for _ in tickets]
-        found = self._index.nearest([ticket.text for ticket in tickets], count)
-        return [[self._by_number[key] for key, _ in near] for near in found]
+        *,
+        is_evaluation: bool = False,
+    ) -> list[Around]:
+        """For each ticket its examples, at most ``count``, its neighbours, and what its very text was labelled."""
+        return self._surroundings.around(tickets, count, is_evaluation=is_evaluation)
 
-    def embedded(self, ref: ProjectRef, questions: Sequence[Choices]) -> EmbeddedModel:  # noqa: ARG002 - as above
-        """The embedded model, fitted when it is first asked."""
+    def weak(
+        self,
+        ref: ProjectRef,  # noqa: ARG002 - as above
+        questions: Sequence[Choices],  # noqa: ARG002 - as above
+        *,
+        patiently: bool,  # noqa: ARG002 - nobody waits for a file's
+        within_s: float = 0.0,  # noqa: ARG002 - as above
+    ) -> EmbeddedModel:
+        """The weak model, fitted when it is first asked."""
         return self._model
 
     @cached_property
-    def _index(self) -> SimilarityIndex:
+    def _surroundings(self) -> Surroundings:
         index = SimilarityIndex()
         index.put_all({example.task_id: example.text for example in self._examples})
-        return index
+        tasks = {example.task_id: review_of(example, self._questions) for example in self._examples}
+        return Surroundings(self._questions, index, tasks)
 
     @cached_property
     def _model(self) -> EmbeddedModel:

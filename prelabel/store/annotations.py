@@ -72,7 +72,7 @@ class Annotations:
             for state in states:
                 names = ("annotations", "changes", "revision", f"task:{state.task_id}", "deleted")
                 keys = [self._keys.of(ref, name) for name in names]
-                self._put(keys, [state.id, repr(state.updated_at), json.dumps(asdict(state))], client=pipe)
+                self._put(keys, [state.id, repr(state.updated_at), _text(state)], client=pipe)
             return [bool(kept) for kept in pipe.execute()]
 
     def get(self, ref: ProjectRef, ids: Sequence[int]) -> dict[int, Annotation]:
@@ -121,6 +121,14 @@ class Annotations:
             for annotation_id in ids:
                 self._remove(keys, [annotation_id, int(for_good)], client=pipe)
             pipe.execute()
+
+
+def _text(state: Annotation | Emptied) -> str:
+    """What is kept of it; what spoke for a prediction is kept with that."""
+    said = asdict(state)
+    if said.get("predicted"):
+        del said["predicted"]["grounds"]
+    return json.dumps(said)
 
 
 def _annotation(text: str) -> Annotation | None:

@@ -42,6 +42,8 @@ key                                           type     holds
 ``prelabel:1:SITE:levels``                    set      names of worker processes that have told of a level lately
 ``prelabel:1:SITE:levels:PROCESS``            string   the levels of one (JSON); some seconds
 ``prelabel:1:SITE:PROJECT:state``             hash     generation, prompt, title, backend_url
+``prelabel:1:SITE:PROJECT:scorings``          hash     model version to its generation and what scores are made by
+                                                       (JSON); of the last generation that has any
 ``prelabel:1:SITE:PROJECT:settings``          hash     the project's own settings, by name
 ``prelabel:1:SITE:PROJECT:prompts``           hash     prompt version to its text, author and time (JSON)
 ``prelabel:1:SITE:PROJECT:prompt-versions``   hash     hash of a prompt's text to its version
@@ -59,6 +61,9 @@ key                                           type     holds
                                                        30 days
 ``prelabel:1:SITE:PROJECT:version:NAME``      HLL      tasks that got a prediction of this model version
 ``prelabel:1:SITE:PROJECT:withheld``          set      tasks that are labelled without a suggestion
+``prelabel:1:SITE:PROJECT:sealed:BASIS``       hash     withheld task id to what an LLM says of it; ``BASIS`` is what
+                                                       its answers depend on; 90 days
+``prelabel:1:SITE:PROJECT:bases``             set      all ``BASIS`` that there have been
 ``prelabel:1:SITE:PROJECT:answers:NUMBER``    hash     keyed hash of what was asked to the time and the answer; days
 ``prelabel:1:SITE:PROJECT:queued:JOB``        string   this job waits in the queue; expires
 ============================================  =======  ==========================================================

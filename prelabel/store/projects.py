@@ -38,6 +38,8 @@ class ProjectState:
     backend_url: str = ""
     own_user: int | None = None
     """The id of the Label Studio user whose token prelabel uses, where it has met it."""
+    scorings: Mapping[str, str] = field(default_factory=dict)
+    """What scores are made by (``quality.scoring``), by model version; none of a version without evidence for it."""
     withheld: frozenset[int] = frozenset()
     """Tasks that get no prediction."""
 
@@ -63,9 +65,10 @@ class Projects:
             pipe.hgetall(self._keys.of(ref, "state"))
             pipe.hgetall(self._keys.of(ref, "settings"))
             pipe.smembers(self._keys.of(ref, "withheld"))
+            pipe.hgetall(self._keys.of(ref, "scorings"))
             if ref.created:
                 pipe.hset(self._keys.projects, str(ref.id), ref.created)
-            kept, settings, withheld, *_ = pipe.execute()
+            kept, settings, withheld, scorings, *_ = pipe.execute()
             version = int(kept.get("prompt", 0))
             stored = self._text(self._redis.hget(self._keys.of(ref, "prompts"), str(version))) if version else ""
         prompt = Prompt(version, json.loads(stored)["text"]) if stored else None
@@ -77,6 +80,7 @@ class Projects:
             title=kept.get("title", ""),
             backend_url=kept.get("backend_url", ""),
             own_user=int(kept["own_user"]) if "own_user" in kept else None,
+            scorings={version: text.partition(" ")[2] for version, text in scorings.items()},
             withheld=frozenset(map(int, withheld)),
         )
 
@@ -110,6 +114,48 @@ class Projects:
             key = self._keys.of(ref, "state")
             self._redis.hsetnx(key, "generation", 1)
             return int(self._redis.hincrby(key, "generation", 1))
+
+    def reach_generation(self, ref: ProjectRef, number: int) -> None:
+        """Move the model version on to this generation, unless it is there or beyond."""
+        key = self._keys.of(ref, "state")
+
+        def reach(pipe: redis.client.Pipeline) -> None:
+            known: Any = pipe.hget(key, "generation")
+            pipe.multi()
+            if int(known or 1) < number:
+                pipe.hset(key, "generation", number)
+
+        with reaching_redis():
+            self._redis.transaction(reach, key)
+
+    def freeze_scoring(self, state: ProjectState, version: str, scoring: str, *, anew: bool = True) -> bool:
+        """What scores are made by, whenever ``version`` is the project's; other versions of its generation keep theirs.
+
+        False, and nothing is kept, if its generation, prompt or settings have moved since ``state``: whoever fits for
+        a while must not put an old version's scoring in the place of a new one's.
+
+        :param anew: in the place of what they are made by so far; else that stays.
+        """
+        key, own = self._keys.of(state.ref, "state"), self._keys.of(state.ref, "settings")
+        scorings, mark = self._keys.of(state.ref, "scorings"), f"{state.generation} "
+
+        def freeze(pipe: redis.client.Pipeline) -> bool:
+            generation, prompt = pipe.hmget(key, ["generation", "prompt"])
+            settings: Any = pipe.hgetall(own)
+            known: Any = pipe.hgetall(scorings)
+            past = [each for each, text in known.items() if not text.startswith(mark)]
+            is_same = settings == dict(state.settings) and int(generation or 1) == state.generation
+            is_same = is_same and int(prompt or 0) == (state.prompt.version if state.prompt else 0)
+            pipe.multi()
+            if is_same:
+                if past:
+                    pipe.hdel(scorings, *past)
+                if anew or not known.get(version, "").startswith(mark):
+                    pipe.hset(scorings, version, mark + scoring)
+            return is_same
+
+        with reaching_redis():  # its types know of no value that is handed on
+            return bool(self._redis.transaction(freeze, key, own, scorings, value_from_callable=True))  # type: ignore[arg-type]
 
     def set_settings(self, ref: ProjectRef, values: Mapping[str, str]) -> None:
         """Add to the project's own settings; an empty value takes the setting back to the environment's."""
@@ -251,6 +297,12 @@ class Projects:
             flags: Any = self._redis.smismember(self._keys.of(ref, "withheld"), list(map(str, tasks)))
         return {task for task, flag in zip(tasks, flags, strict=True) if flag}
 
+    def all_withheld(self, ref: ProjectRef) -> set[int]:
+        """All tasks that are withheld."""
+        with reaching_redis():
+            found: Any = self._redis.smembers(self._keys.of(ref, "withheld"))
+        return set(map(int, found))
+
     def claim_job(self, ref: ProjectRef, job: str) -> bool:
         """Whether the caller is to queue ``job``: False while one of its kind waits already."""
         with reaching_redis():
@@ -262,13 +314,16 @@ class Projects:
             self._redis.delete(self._keys.of(ref, f"queued:{job}"))
 
     def forget_tasks(self, ref: ProjectRef, tasks: Sequence[int]) -> None:
-        """Drop what was predicted for ``tasks``."""
+        """Drop what was predicted for ``tasks``, and what was said of them in secret (``store.sealed``)."""
         if not tasks:
             return
         with reaching_redis():
+            bases: Any = self._redis.smembers(self._keys.of(ref, "bases"))
             pipe = self._redis.pipeline(transaction=True)
             for task in tasks:
                 pipe.hdel(self._keys.of(ref, f"predicted:{bucket(task)}"), str(task))
+            for basis in bases:
+                pipe.hdel(self._keys.of(ref, f"sealed:{basis}"), *map(str, tasks))
             for name in ("withheld", "late"):
                 pipe.srem(self._keys.of(ref, name), *map(str, tasks))
             pipe.execute()

@@ -21,12 +21,14 @@ def read_annotation(
     predicted: Prediction | None = None,
     withheld: bool = False,
     own_user: int | None = None,
+    known: LabelSource | None = None,
 ) -> Annotation | None:
     """What ``annotation`` says of ``task``, None if nothing: skipped, without a label, or of a task without text.
 
     :param predicted: what prelabel had said of the task.
     :param withheld: whether the task is one that people label without a suggestion.
     :param own_user: the id of the user whose token prelabel uses.
+    :param known: who was behind it when it was last heard of.
     """
     number, task_number = read_id(annotation.get("id")), read_id(task.get("id"))
     regions = read_regions(annotation)
@@ -41,7 +43,7 @@ def read_annotation(
         task_id=task_number,
         text=ticket.text,
         labels=labels,
-        source=_source(annotation, regions, withheld=withheld, own_user=own_user),
+        source=_source(annotation, regions, withheld=withheld, own_user=own_user, known=known),
         updated_at=read_time(annotation.get("updated_at")),
         author=_user(annotation.get("completed_by")),
         ground_truth=annotation.get("ground_truth") is True,
@@ -109,15 +111,21 @@ def read_time(value: object) -> float:
 
 
 def _source(
-    annotation: Mapping[str, Any], regions: Sequence[Mapping[str, Any]], *, withheld: bool, own_user: int | None
+    annotation: Mapping[str, Any],
+    regions: Sequence[Mapping[str, Any]],
+    *,
+    withheld: bool,
+    own_user: int | None,
+    known: LabelSource | None,
 ) -> LabelSource:
     """Label Studio's interface marks every region with an ``origin``; its actions and API clients do not.
 
     A withheld task that was opened has an empty prediction, from which what people choose there descends; what they
-    choose is ``manual`` all the same, and would be ``prediction-changed`` if they had been shown anything.
+    choose is ``manual`` all the same, and would be ``prediction-changed`` if they had been shown anything. Once a
+    prediction is deleted, as all old ones are by a run that scores anew, what was made from it names none any more.
     """
     by_hand = any(region.get("origin") for region in regions)
-    suggested = annotation.get("parent_prediction") is not None
+    suggested = annotation.get("parent_prediction") is not None or known is LabelSource.BULK_ACCEPTED
     if not by_hand and suggested:
         return LabelSource.BULK_ACCEPTED
     if not by_hand and own_user is not None and _user(annotation.get("completed_by")) == own_user:

@@ -119,10 +119,13 @@ class TaskPrediction:
     id: int
     task_id: int
     version: str
+    score: float | None = None
+    is_empty: bool = False
+    """It shows nothing."""
 
     @classmethod
     def of(cls, row: "sdk.Prediction") -> Self:
-        return cls(given("id", row.id), given("task", row.task), row.model_version or "")
+        return cls(given("id", row.id), given("task", row.task), row.model_version or "", row.score, not row.result)
 
 
 def given(name: str, value: T | None) -> T:

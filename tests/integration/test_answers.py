@@ -227,5 +227,5 @@ def test_forgetting_a_project_leaves_no_key_of_it_and_its_neighbours_theirs(back
 def test_zero_days_turn_it_off(redis_url: str, days: str, keeps: bool) -> None:
     work = build(Settings.from_env({"REDIS_URL": redis_url, "ANSWER_CACHE_DAYS": days}))
 
-    assert (work.labeler._answers_of is not None) is keeps
+    assert (work.labeler._answering._answers_of is not None) is keeps
     work.close()

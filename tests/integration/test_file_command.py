@@ -224,6 +224,8 @@ def test_programs_get_an_object_that_adds_up(shell: Shell, llm: FakeLLM) -> None
         "requests": len(llm.history),
         "cached_tokens": 0,
         "from_cache": 0,
+        "escalation_cost": 0.0,
+        "stages": {"llm": 3},
         "errors": [{"reason": "it has 3 fields, the header has 2", "count": 1, "lines": [7]}],
     }
     assert version.startswith("gpt-4o-mini")
@@ -259,14 +261,14 @@ def test_an_llm_that_is_down_leaves_tasks_without_prediction_and_the_next_call_a
     shell: Shell, llm: FakeLLM
 ) -> None:
     shell.write("tickets.csv", table(3))
-    llm.enqueue(Fault(500))
+    llm.enqueue(Fault(503))
 
     failed = shell.run("tickets.csv", LLM_MAX_RETRIES="0", LLM_TASKS_PER_REQUEST="2", LLM_CONCURRENCY="1")
     after_failure = shell.tasks()
     again = shell.run("tickets.csv")
 
     assert (failed.exit_code, again.exit_code) == (1, 0)
-    assert "2 without an answer: the LLM's server answered 500" in failed.stderr
+    assert "2 without an answer: the LLM's server answered 503" in failed.stderr
     assert after_failure[:2] == [{"data": {"text": text(number), "intent": ""}} for number in range(2)]
     assert labels(after_failure) == [None, None, "other"]
     assert labels(shell.tasks()) == list(LABELS)

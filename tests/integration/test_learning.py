@@ -155,7 +155,7 @@ def test_every_label_carries_its_source_and_only_peoples_are_examples(
     backend.work.projects.set_connected(REF, title="t", backend_url="http://localhost:9090", own_user=77)
 
     backend.event("ANNOTATION_CREATED", annotation=made, task=task(1, "refund"))
-    backend.predict(task(2, "refund"))
+    backend.predict(task(2, "a refund"))
 
     assert kept(backend)[1].source is source
     assert len(llm.history[0].examples) == int(source.is_person)
@@ -167,6 +167,27 @@ def test_a_withheld_tasks_label_is_a_blind_one(backend: Backend) -> None:
     backend.event("ANNOTATION_CREATED", annotation=annotation(1, "other"), task=task(1, "refund"))
 
     assert kept(backend)[1].source is LabelSource.PERSON_BLIND
+
+
+def test_a_label_that_was_accepted_in_bulk_stays_that_when_its_prediction_is_gone(backend: Backend) -> None:
+    backend.work.projects.withhold(REF, [1])
+    made = annotation(1, "other", None, parent_prediction=3)
+    backend.event("ANNOTATION_CREATED", annotation=made, task=task(1, "refund"))
+
+    again = {**made, "parent_prediction": None, "ground_truth": True, "updated_at": "2026-11-21T12:00:00Z"}
+    backend.event("ANNOTATION_UPDATED", annotation=again, task=task(1, "refund"))
+
+    assert (kept(backend)[1].source, kept(backend)[1].ground_truth) == (LabelSource.BULK_ACCEPTED, True)
+
+
+def test_a_person_who_goes_over_a_label_that_was_accepted_in_bulk_is_behind_it(backend: Backend) -> None:
+    made = annotation(1, "other", None, parent_prediction=3)
+    backend.event("ANNOTATION_CREATED", annotation=made, task=task(1, "refund"))
+
+    again = annotation(1, "refund", "prediction-changed", updated_at="2026-11-21T12:00:00Z")
+    backend.event("ANNOTATION_UPDATED", annotation=again, task=task(1, "refund"))
+
+    assert kept(backend)[1].source is LabelSource.PERSON
 
 
 def test_what_had_been_predicted_is_kept_with_a_correction(backend: Backend) -> None:
@@ -218,7 +239,7 @@ def test_deleted_annotations_and_tasks_are_forgotten(backend: Backend, llm: Fake
 
     backend.event("ANNOTATIONS_DELETED", annotations=[{"id": 1}, {"id": 4711}])
     backend.event("TASKS_DELETED", tasks=[{"id": 3}])
-    backend.predict(task(8, "refund"))
+    backend.predict(task(8, "a refund"))
 
     assert list(kept(backend)) == [2]
     assert backend.work.projects.predicted(REF, [3, 9]).keys() == {9}
@@ -229,8 +250,8 @@ def test_a_label_that_the_config_has_no_more_is_parked_until_it_is_back(backend:
     backend.event("ANNOTATION_CREATED", annotation=annotation(1, "other"), task=task(1, "refund"))
     without = TICKETS.replace('<Choice value="other"/>', "")
 
-    backend.predict(task(2, "refund"), config=without)
-    backend.predict(task(2, "refund"))
+    backend.predict(task(2, "a refund"), config=without)
+    backend.predict(task(2, "a refund"))
 
     assert [len(asked.examples) for asked in llm.history] == [0, 1]
 

@@ -11,6 +11,7 @@ from tests.fakes.llm_policy import Verdict, by_words
 from tests.fakes.llm_request import Asked
 from tests.fakes.llm_server import FakeLLM
 from tests.integration.conftest import PROJECT, TICKETS, Backend, Start, annotation, json_of, labels_of, task
+from tests.integration.project_seven import REF
 from tests.servers import redis_server
 
 
@@ -32,8 +33,6 @@ def outage(start: Start, llm: FakeLLM) -> Iterator[Outage]:
 def test_predictions_go_on_with_the_last_known_prompt_and_version(outage: Outage) -> None:
     backend = outage.backend
     prompts = backend.work.prompts
-    from tests.integration.test_learning import REF
-
     prompts.promote(REF, prompts.add(REF, "ALWAYS shipping").version)
     version = backend.setup()
     outage.begin.close()
