@@ -9,12 +9,15 @@ from functools import cache, partial
 
 import redis
 
+from prelabel.answering import AnswersOf
 from prelabel.config import Settings
 from prelabel.connecting import Connecting
 from prelabel.errors import StudioError
-from prelabel.examples import Examples
+from prelabel.evidence import Evidence
 from prelabel.guidance.notes import Guidance
-from prelabel.labeling import AnswersOf, Labeler
+from prelabel.guidance.rules import RuleSource
+from prelabel.hearing import Hearings
+from prelabel.labeling import Labeler
 from prelabel.learning import Learning
 from prelabel.llm.budget import OwnBudget, SharedBudget
 from prelabel.llm.endpoint import Endpoint
@@ -22,6 +25,7 @@ from prelabel.llm.limits import KeyLimits
 from prelabel.llm.loop import LLM, rates_of
 from prelabel.metrics.measures import CountedAnswers, Measures
 from prelabel.overflow import Overflow
+from prelabel.reviews.source import Reviews
 from prelabel.service import Service
 from prelabel.store import connection
 from prelabel.store.annotations import Annotations
@@ -34,6 +38,7 @@ from prelabel.store.llm_memory import LLMMemory
 from prelabel.store.projects import Projects
 from prelabel.store.prompts import Prompts
 from prelabel.store.runs import Runs
+from prelabel.store.sealed import Sealed
 from prelabel.studio.client import StudioClient
 
 
@@ -49,6 +54,7 @@ class Services:
     annotations: Annotations
     runs: Runs
     labeler: Labeler
+    evidence: Evidence
     jobs: JobQueue
     service: Service
     overflow: Overflow
@@ -91,6 +97,8 @@ def build(settings: Settings, *, is_worker: bool = False) -> Services:
     """
     guidance = Guidance()
     guidance.check(settings)
+    rules = RuleSource()
+    rules.check(settings)
     client = connection.connect(settings.redis_url)
     keys = Keys(settings.label_studio_url)
     projects, prompts, annotations = Projects(client, keys), Prompts(client, keys), Annotations(client, keys)
@@ -101,7 +109,9 @@ def build(settings: Settings, *, is_worker: bool = False) -> Services:
     )
     runs = Runs(client, keys)
     answers_of = _answers(settings, client, keys, measures)
-    labeler = Labeler(Examples(annotations), llm, notes=guidance, answers_of=answers_of)
+    reviews = Reviews(annotations)
+    hearings = Hearings(reviews, rules)
+    labeler = Labeler(hearings, llm, notes=guidance, answers_of=answers_of)
     overflow = Overflow(runs, jobs, projects)
     service = Service(settings, projects, labeler, measures, overflow if settings.predict_overflow == "run" else None)
     learning = Learning(service, projects, prompts, annotations, runs, jobs)
@@ -115,6 +125,7 @@ def build(settings: Settings, *, is_worker: bool = False) -> Services:
         annotations=annotations,
         runs=runs,
         labeler=labeler,
+        evidence=Evidence(projects, reviews, rules, hearings, labeler, Sealed(client, keys)),
         jobs=jobs,
         service=service,
         overflow=overflow,

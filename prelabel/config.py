@@ -32,11 +32,15 @@ PER_PROJECT = frozenset(
         "OPENAI_BASE_URL",
         "OPENAI_MODEL",
         "TEMPERATURE",
+        "NUM_RESPONSES",
+        "ESCALATION_MODEL",
+        "LABELING_METHOD",
         "DEFAULT_PROMPT",
         "PROMPT_PROMOTION",
         "PROMPT_TEMPLATE",
         "USE_INTERNAL_PROMPT_TEMPLATE",
         "FEW_SHOT_EXAMPLES",
+        "RULES_FILE",
         "GLOSSARY_FILE",
         "CONTEXT_DIR",
         "RATIONALE",
@@ -48,7 +52,8 @@ shell, and nothing that Label Studio sends does."""
 _LOGIN = re.compile(r"//.*@")
 """User and password in an address, which are not shown; greedily, since a password may hold any character."""
 
-GLOSSARY_ENDINGS = (".yaml", ".yml", ".csv")
+RULES_ENDINGS = (".yaml", ".yml")
+GLOSSARY_ENDINGS = (*RULES_ENDINGS, ".csv")
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -58,6 +63,7 @@ Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(lambda name: str(name).upper())]
 Provider = Literal["openai", "azure", "ollama", "openrouter", "anthropic", "local"]
+Method = Literal["auto", "llm", "weak_model", "rules", "ensemble"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +118,18 @@ def _check_file(value: Any) -> Any:
     return value
 
 
-def _check_glossary(value: Any) -> Any:
-    path = Path(str(value))
-    if path.suffix.lower() not in GLOSSARY_ENDINGS:
-        raise ValueError(f"must be a file whose name ends in {', '.join(GLOSSARY_ENDINGS)}")
-    if not _exists(path.is_file):
-        raise ValueError("is no file")
-    return value
+def _file(*endings: str) -> BeforeValidator:
+    """Refuses what is no file of these kinds."""
+
+    def check(value: Any) -> Any:
+        path = Path(str(value))
+        if path.suffix.lower() not in endings:
+            raise ValueError(f"must be a file whose name ends in {', '.join(endings)}")
+        if not _exists(path.is_file):
+            raise ValueError("is no file")
+        return value
+
+    return BeforeValidator(check)
 
 
 def _check_folder(value: Any) -> Any:
@@ -139,7 +150,8 @@ RedisUrl = Annotated[str, _url("redis", "rediss")]
 Key = Annotated[SecretStr, BeforeValidator(_check_key)]
 FallbackModels = Annotated[str, BeforeValidator(_check_fallbacks)]
 TextOrFile = Annotated[str, BeforeValidator(_check_file)]
-GlossaryFile = Annotated[str, BeforeValidator(_check_glossary)]
+RulesFile = Annotated[str, _file(*RULES_ENDINGS)]
+GlossaryFile = Annotated[str, _file(*GLOSSARY_ENDINGS)]
 Folder = Annotated[str, BeforeValidator(_check_folder)]
 
 
@@ -158,7 +170,10 @@ class Settings(BaseModel):
     azure_deployment_name: str | None = None
     azure_api_version: str = "2024-10-21"
     ollama_endpoint: Url | None = None
+    escalation_model: str = ""
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
+    num_responses: Annotated[int, Field(ge=1, le=20)] = 1
+    labeling_method: Method = "auto"
 
     prompt_prefix: str = "prompt"
     default_prompt: TextOrFile = ""
@@ -166,6 +181,7 @@ class Settings(BaseModel):
     prompt_template: str = ""
     use_internal_prompt_template: bool = True
     few_shot_examples: Count = 8
+    rules_file: RulesFile = ""
     glossary_file: GlossaryFile = ""
     context_dir: Folder = ""
     rationale: Literal["auto", "1", "0"] = "auto"
@@ -199,6 +215,14 @@ class Settings(BaseModel):
     workers: AtLeastOne = 2
     threads: AtLeastOne = 64
     log_level: LogLevel = "INFO"
+
+    def escalated(self) -> Self:
+        """Those by which ``ESCALATION_MODEL`` is asked, once about each ticket; its price is looked up."""
+        model = self.escalation_model
+        changed: dict[str, Any] = {"openai_model": model, "openai_fallback_models": "", "num_responses": 1}
+        if self.openai_provider == "azure":
+            changed["azure_deployment_name"] = model
+        return self.model_copy(update={**changed, "llm_price_input": None, "llm_price_output": None})
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Self:
@@ -258,6 +282,22 @@ class Settings(BaseModel):
         if bool(self.basic_auth_user) != bool(self.basic_auth_pass.get_secret_value()):
             raise ValueError("BASIC_AUTH_USER and BASIC_AUTH_PASS go together: one of them is empty")
         return self
+
+    @property
+    def method(self) -> Method:
+        """``LABELING_METHOD``; without an LLM the embedded weak model takes its place."""
+        is_in_place = self.openai_provider == "local" and self.labeling_method == "llm"
+        return "weak_model" if is_in_place else self.labeling_method
+
+    @property
+    def uses_llm(self) -> bool:
+        """Whether an LLM is ever asked to label."""
+        return self.openai_provider != "local" and self.method in {"auto", "llm", "ensemble"}
+
+    @property
+    def uses_escalation(self) -> bool:
+        """Whether a stronger model is ever asked."""
+        return self.uses_llm and self.method == "auto" and bool(self.escalation_model)
 
     @property
     def has_auth(self) -> bool:

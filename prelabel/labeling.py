@@ -1,65 +1,37 @@
 """The heart: tasks to outcomes, the same way whoever asks (``/predict``, a typed prompt, a bulk run, a file).
 
-task → ticket → notes and examples → known answer, or prompt → LLM → answer → outcome
+task → ticket → what reviews, rules and the weak model say → decided, or asked of the LLM and decided then → outcome
 """
 
 import logging
 import time
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any, Protocol, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from prelabel.asking.ask import Gate, Settled, ask
-from prelabel.asking.known import Known
-from prelabel.asking.offline import Composed, compose
-from prelabel.asking.requests import Assignment, Measured, Told
-from prelabel.config import Settings
-from prelabel.core.kept import Answers, packed
+from prelabel.answering import Answering, AnswersOf, Call, NoteSource, assignment, moved
+from prelabel.asking.ask import Gate, Settled
+from prelabel.asking.offline import Composed
+from prelabel.config import Method, Settings
 from prelabel.core.parse import Answer
-from prelabel.core.types import Abstained, Choices, Example, Failed, Labeled, Note, Outcome, Ticket, Usage, Withheld
-from prelabel.errors import LLMError, LLMRefusesRequest, SettingsError
-from prelabel.guidance.notes import Guidance
+from prelabel.core.types import Abstained, Failed, Labeled, Outcome, Ticket, Usage, Withheld
+from prelabel.errors import SettingsError
+from prelabel.hearing import Hearing, Hearings
+from prelabel.judging import Asked, Judge
 from prelabel.llm.loop import LLM
 from prelabel.project import Project
-from prelabel.quality.grouping import similar_order
-from prelabel.quality.weak_model import ABOUT, EmbeddedModel
+from prelabel.quality.scoring import Scoring
+from prelabel.quality.weak_model import ABOUT
 from prelabel.store.keys import ProjectRef
 from prelabel.studio.label_config import LabelConfig
 from prelabel.studio.tickets import read_ticket
 
-LOOK_UP_CHUNK = 256
-"""Tickets whose notes and examples are looked up between looks at the clock."""
-GRACE_S = 2.0
-"""How much longer than its deadline asking may take before it is given up on as a whole."""
-
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-AnswersOf = Callable[[ProjectRef], Answers]
-
-
-class ExampleSource(Protocol):
-    """Where reviewed tickets come from."""
-
-    def nearest(
-        self, ref: ProjectRef, questions: Sequence[Choices], tickets: Sequence[Ticket], count: int
-    ) -> list[list[Example]]:
-        """For each ticket at most ``count`` examples, the nearest first; never the ticket's own task."""
-
-    def embedded(self, ref: ProjectRef, questions: Sequence[Choices]) -> EmbeddedModel:
-        """The embedded model, fitted to all reviewed tickets."""
-
-
-class NoteSource(Protocol):
-    """Where what bears on a ticket beside its examples comes from."""
-
-    def notes(self, settings: Settings, tickets: Sequence[Ticket]) -> list[list[Note]]:
-        """For each ticket its notes, the most fitting first.
-
-        :raises SettingsError: a file that ``settings`` names cannot be used.
-        """
+GateOf = Callable[[Settings], Gate]
+"""Who says whether a request may be sent to the model that the settings name."""
+FOR_EVER_S = 3600.0
+"""Where nobody waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,46 +44,43 @@ class Prepared:
     """About all others, made one by one."""
     names: Mapping[int, str]
     """By which their answers are to be kept; of none where none are."""
-    from_cache: int
-    """How many of ``settled`` are known from earlier."""
+    usage: Usage
+    """Who settled what need not be asked about."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Call:
-    """Tasks to be labelled by an LLM, as one caller wants it."""
+class _Ask:
+    """Tickets that an LLM is to be asked about, as one caller wants it."""
 
     project: Project
-    work: Assignment
+    prompt: str
+    with_comment: bool
     ends: float
     """Of the monotonic clock."""
     usage: Usage
     tell: Settled | None
-    gate: Gate | None
+    gate: GateOf | None
     is_awaited: bool
-    """Whether somebody looks at the screen until it is there."""
+    tickets: Sequence[Ticket] = field(default_factory=list)
 
 
 class Labeler:
-    """Labels tasks with an LLM, by a project's examples; one a process, shared by its threads.
+    """Labels tasks by a project's method; one a process, shared by its threads.
 
-    :param notes: a process's own :class:`Guidance` where it is not named.
     :param answers_of: a project's answers that are kept; by default none are.
     """
 
     def __init__(
         self,
-        examples: ExampleSource,
+        hearings: Hearings,
         llm: LLM,
         *,
         notes: NoteSource | None = None,
         answers_of: AnswersOf | None = None,
     ) -> None:
-        self._examples = examples
-        self._llm = llm
-        self._guidance = notes or Guidance()
-        self._answers_of = answers_of
+        self._hearings = hearings
+        self._answering = Answering(llm, notes=notes, answers_of=answers_of)
         self._told_of: set[ProjectRef] = set()
-        self._measured: dict[tuple[str, str], Measured] = defaultdict(Measured)
 
     def label_tasks(
         self,
@@ -124,33 +93,76 @@ class Labeler:
         with_comment: bool = False,
         usage: Usage | None = None,
         on_settled: Settled | None = None,
-        gate: Gate | None = None,
+        gate: GateOf | None = None,
     ) -> list[Outcome]:
         """An outcome per task, in order, after at most about ``deadline_s`` seconds.
 
         :param withheld: tasks that are not to be asked about.
-        :param prompt: to be used in place of the project's.
+        :param prompt: to be used in place of the project's; whoever types one wants the LLM's own word.
         :param with_comment: ask the LLM for a sentence on each answer, also where the project asks for no rationale.
-        :param usage: what it costs is added to it.
+        :param usage: what it costs is added to it, and who settled how many.
         :param on_settled: is told outcomes by the tasks' places, as they come: what an LLM answers at once, on its
             event loop.
         :param gate: is asked before each request to an LLM; what it does not admit fails.
         """
-        ends = time.monotonic() + deadline_s
+        ends, usage = time.monotonic() + deadline_s, usage or Usage()
         outcomes = [_read(task, project.config, withheld) for task in tasks]
         tickets = [outcome for outcome in outcomes if isinstance(outcome, Ticket)]
         tell = _placed(outcomes, on_settled) if on_settled else None
-        if project.settings.openai_provider == "local":
-            guesses = self._guess(project, tickets)
-            if tell and guesses:
-                tell(dict(enumerate(guesses)))
-            answers = iter(guesses)
-        else:
-            text = project.prompt if prompt is None else prompt
-            work = _assignment(project, text, with_comment=with_comment or project.has_rationale)
-            is_awaited = len(tasks) == 1 and gate is None
-            call = _Call(project, work, ends, usage or Usage(), tell, gate, is_awaited)
-            answers = iter(self._answer(call, tickets))
+        try:
+            hearing = self._hearings.of(
+                project,
+                tickets,
+                ends,
+                patiently=gate is not None,
+                is_last=_ends_with_weak_model(project.settings, is_typed=prompt is not None),
+            )
+        except SettingsError as error:
+            return [Failed(str(error), fatal=True) if isinstance(each, Ticket) else each for each in outcomes]
+        judge = self._judge(project, hearing, usage, is_typed=prompt is not None, is_patient=gate is not None)
+        settled = judge.begin()
+        if tell and settled:
+            tell(settled)
+        wants = _Ask(
+            project,
+            project.prompt if prompt is None else prompt,
+            with_comment or project.has_rationale,
+            ends,
+            usage,
+            tell,
+            gate,
+            len(tasks) == 1 and gate is None,
+            tickets,
+        )
+        self._ask(wants, judge, hearing)
+        answers = (judge.outcomes[place] for place in range(len(tickets)))
+        told = self._tells_about(project)
+        return [told(next(answers)) if isinstance(outcome, Ticket) else outcome for outcome in outcomes]
+
+    def consult(
+        self,
+        project: Project,
+        tasks: Sequence[Any],
+        asked: Asked,
+        *,
+        deadline_s: float,
+        usage: Usage,
+        gate: GateOf,
+        on_settled: Settled,
+    ) -> list[Outcome]:
+        """What an LLM says of each task, as it says it, when it is not shown near copies of the ticket: to see how good
+        it is.
+
+        :param on_settled: as for :meth:`label_tasks`.
+        :raises SettingsError: a file that the settings name cannot be used.
+        """
+        ends = time.monotonic() + deadline_s
+        outcomes = [_read(task, project.config, ()) for task in tasks]
+        tickets = [outcome for outcome in outcomes if isinstance(outcome, Ticket)]
+        around = self._hearings.around(project, tickets, ends, is_evaluation=True)
+        tell = _placed(outcomes, on_settled)
+        call = _Ask(project, project.prompt, project.has_rationale, ends, usage, tell, gate, False)
+        answers = iter(self._answering.answer(_call(call, asked, usage, tell), tickets, [a.examples for a in around]))
         return [next(answers) if isinstance(outcome, Ticket) else outcome for outcome in outcomes]
 
     def prepare(
@@ -158,144 +170,141 @@ class Labeler:
     ) -> Prepared:
         """What :meth:`label_tasks` would ask an LLM about ``tasks``, for somebody who asks it in batches.
 
-        :param within_s: notes and examples are looked up for at most a quarter of it.
+        A stronger model is not asked: who answers in batches has the last word.
+
+        :param within_s: notes and examples are looked up for at most a quarter of it each.
         :raises SettingsError: a file that the settings name cannot be used.
         """
         outcomes = {place: _read(task, project.config, withheld) for place, task in enumerate(tasks)}
         tickets = {place: ticket for place, ticket in outcomes.items() if isinstance(ticket, Ticket)}
+        places, usage = list(tickets), Usage()
         settled: dict[int, Outcome] = {
             place: outcome for place, outcome in outcomes.items() if not isinstance(outcome, Ticket)
         }
-        work = _assignment(project, project.prompt, with_comment=project.has_rationale)
-        told = self._told(project, list(tickets.values()), time.monotonic() + within_s)
-        known = self._known(project, work)
-        answers = known.recall(told) if known else [None] * len(told)
-        found = {place: answer for place, answer in zip(tickets, answers, strict=True) if answer is not None}
-        asked = {place: each for place, each in zip(tickets, told, strict=True) if place not in found}
-        names = known.names(list(asked.values())) if known else []
-        requests = self._compose(project.settings, work, asked)
-        return Prepared({**settled, **found}, requests, dict(zip(asked, names, strict=False)), len(found))
+        hearing = self._hearings.of(project, list(tickets.values()), time.monotonic() + within_s, patiently=True)
+        judge = self._judge(project, hearing, usage, escalates=False)
+        judge.begin()
+        wanted = judge.waiting("llm")
+        prepared = self._answering.prepare(
+            project,
+            {places[place]: tickets[places[place]] for place in wanted},
+            {places[place]: hearing.around[place].examples for place in wanted},
+            within_s=within_s,
+        )
+        judge.hear("llm", {place: prepared.known[places[place]] for place in wanted if places[place] in prepared.known})
+        usage.from_cache += len(prepared.known)
+        settled |= {places[place]: outcome for place, outcome in judge.outcomes.items()}
+        return Prepared(settled, prepared.requests, prepared.names, usage)
+
+    def judge(
+        self, project: Project, tasks: Mapping[int, Any], answers: Mapping[int, Answer], usage: Usage
+    ) -> dict[int, Outcome]:
+        """What comes of answers that an LLM gave in batches, by whatever names them.
+
+        :param tasks: those of ``answers`` that there still are; the others' answers stand as they are.
+        :param usage: who settled how many is added to it.
+        :raises SettingsError: a file that the settings name cannot be used.
+        """
+        read = {name: _read(tasks[name], project.config, ()) for name in answers if name in tasks}
+        tickets = {name: ticket for name, ticket in read.items() if isinstance(ticket, Ticket)}
+        names = list(tickets)
+        hearing = self._hearings.of(project, list(tickets.values()), time.monotonic() + FOR_EVER_S, patiently=True)
+        judge = self._judge(project, hearing, usage, escalates=False)
+        judge.begin()
+        judge.hear("llm", {place: answers[name] for place, name in enumerate(names)})
+        return {**answers, **{names[place]: outcome for place, outcome in judge.outcomes.items()}}
 
     def keep_answers(self, project: Project, answers: Mapping[str, Answer]) -> None:
         """Keep what batches have answered, by the names that it was prepared under."""
-        if self._answers_of:
-            fresh = {name: packed(answer, project.config.questions) for name, answer in answers.items()}
-            self._answers_of(project.ref).keep_named({name: text for name, text in fresh.items() if name and text})
+        self._answering.keep(project, answers)
 
-    def _compose(self, settings: Settings, work: Assignment, asked: Mapping[int, Told]) -> Iterator[Composed]:
-        """The requests about tickets, each by its place."""
-        places, told = list(asked), list(asked.values())
-        measured = self._measured[settings.llm_url, settings.openai_model]
-        for each in compose(work, told, order=_arranged(told, work.tasks_per_request), measured=measured):
-            yield Composed(tuple(tuple(places[one] for one in ticket) for ticket in each.places), each.request)
+    def _ask(self, wants: _Ask, judge: Judge, hearing: Hearing) -> None:
+        """Ask whoever has to be until all is settled."""
+        self._ask_one(wants, judge, hearing, "llm")
+        self._ask_one(wants, judge, hearing, "escalation")
 
-    def _answer(self, call: _Call, tickets: Sequence[Ticket]) -> list[Outcome]:
-        """What is known already, and of the rest what the LLM says."""
-        try:
-            told = self._told(call.project, tickets, call.ends)
-        except SettingsError as error:
-            return [Failed(str(error), fatal=True) for _ in tickets]
-        known = self._known(call.project, call.work)
-        outcomes: list[Outcome | None] = [*known.recall(told)] if known else [None] * len(told)
-        call.usage.from_cache += len(told) - outcomes.count(None)
-        places = [place for place, outcome in enumerate(outcomes) if outcome is None]
-        unknown = [told[place] for place in places]
-        if call.tell and len(places) < len(told):
-            call.tell({place: outcome for place, outcome in enumerate(outcomes) if outcome is not None})
-        heard = _moved(places, call.tell) if call.tell else None
-        stand_ins: set[int] = set()
-        asked = self._ask(call, unknown, stand_ins, heard)
-        if known:
-            pairs = enumerate(zip(unknown, asked, strict=True))
-            known.keep(pair for place, pair in pairs if place not in stand_ins)
-        rest = iter(asked)
-        return [next(rest) if outcome is None else outcome for outcome in outcomes]
+    def _ask_one(self, wants: _Ask, judge: Judge, hearing: Hearing, asked: Asked) -> None:
+        places = judge.waiting(asked)
+        if not places:
+            return
+        usage = wants.usage if asked == "llm" else Usage()
 
-    def _ask(self, call: _Call, told: Sequence[Told], stand_ins: set[int], on_settled: Settled | None) -> list[Outcome]:
-        """What the LLM says."""
-        if not told:
-            return []
-        settings = call.project.settings
-        asking = partial(
-            ask,
-            assignment=call.work,
-            told=told,
-            order=_arranged(told, call.work.tasks_per_request),
-            deadline_s=call.ends - time.monotonic(),
-            usage=call.usage,
-            measured=self._measured[settings.llm_url, settings.openai_model],
-            stand_ins=stand_ins,
-            on_settled=on_settled,
-            gate=call.gate,
-            at_once=settings.llm_concurrency if call.gate else None,
-        )
-        left_s = max(0.0, call.ends - time.monotonic())
-        try:
-            return self._llm.run(settings, asking, left_s + GRACE_S, is_awaited=call.is_awaited)
-        except LLMError as error:
-            return [Failed(str(error), fatal=isinstance(error, LLMRefusesRequest)) for _ in told]
-        except TimeoutError:
-            return [Failed("the LLM was not asked in time", is_late=True) for _ in told]
+        def hear(answers: Mapping[int, Outcome]) -> None:
+            settled = judge.hear(asked, {places[place]: answer for place, answer in answers.items()})
+            if asked == "escalation":
+                wants.usage.add_escalation(usage.take())
+            if wants.tell:  # also of nothing, for what it has cost
+                wants.tell(settled)
 
-    def _known(self, project: Project, work: Assignment) -> Known | None:
-        """What is kept of earlier answers; None if nothing is to be: comments are not."""
-        if self._answers_of is None or work.with_comment:
-            return None
+        tickets = [wants.tickets[place] for place in places]
+        examples = [hearing.around[place].examples for place in places]
+        answers = self._answering.answer(_call(wants, asked, usage, hear), tickets, examples)
+        failures = [answer for answer in answers if isinstance(answer, Failed) and not (answer.is_late and wants.gate)]
+        if asked == "escalation" and failures:
+            log.warning(
+                "project %s: %s is not heard on %d tickets, so the first answer stands: %s",
+                *(wants.project.ref.id, wants.project.settings.escalation_model, len(failures), failures[0].reason),
+            )
+        hear(dict(enumerate(answers)))
+
+    def _judge(
+        self,
+        project: Project,
+        hearing: Hearing,
+        usage: Usage,
+        *,
+        is_typed: bool = False,
+        is_patient: bool = False,
+        escalates: bool = True,
+    ) -> Judge:
         settings = project.settings
-        asked = [
-            *(settings.openai_provider, settings.llm_url, settings.openai_model, settings.openai_fallback_models),
-            *(settings.azure_deployment_name, settings.azure_api_version, settings.temperature),
-            project.state.generation,
-        ]
-        return Known(self._answers_of(project.ref), work, asked)
+        method, asked = _method(settings, is_typed=is_typed), list[Asked]()
+        if not _ends_with_weak_model(settings, is_typed=is_typed) and method != "rules":
+            asked = ["llm", "escalation"] if escalates and settings.escalation_model else ["llm"]
+        return Judge(
+            project.config.questions,
+            Scoring() if is_typed else project.scoring,
+            method,
+            hearing.heard,
+            asked=asked,
+            lack=hearing.lack if _ends_with_weak_model(settings, is_typed=is_typed) else None,
+            is_patient=is_patient,
+            usage=usage,
+        )
 
-    def _guess(self, project: Project, tickets: Sequence[Ticket]) -> list[Outcome]:
-        """What the embedded model says, which is no LLM and follows no prompt."""
-        if not tickets:
-            return []
+    def _tells_about(self, project: Project) -> Callable[[Outcome], Outcome]:
+        """Says of answers that no LLM gave them, where none is configured."""
+        if project.settings.openai_provider != "local":
+            return lambda outcome: outcome
         if project.ref not in self._told_of:
             self._told_of.add(project.ref)
             log.warning("project %s: %s", project.ref.id, ABOUT)
-        model = self._examples.embedded(project.ref, project.config.questions)
-        answers = model.label([ticket.text for ticket in tickets])
-        return [replace(answer, comment=ABOUT) if isinstance(answer, Labeled) else answer for answer in answers]
-
-    def _told(self, project: Project, tickets: Sequence[Ticket], ends: float) -> list[Told]:
-        """Each ticket with its examples and notes; none of them for tickets that come when time is short.
-
-        :raises SettingsError: a file that the settings name cannot be used.
-        """
-        settings, questions = project.settings, project.config.questions
-        notes = _in_chunks(tickets, ends, lambda chunk: self._guidance.notes(settings, chunk))
-        count = settings.few_shot_examples
-        examples = _in_chunks(tickets, ends, lambda chunk: self._examples.nearest(project.ref, questions, chunk, count))
-        return [Told(*each) for each in zip(tickets, examples, notes, strict=True)]
+        return lambda outcome: replace(outcome, comment=ABOUT) if isinstance(outcome, Labeled) else outcome
 
 
-def _assignment(project: Project, prompt: str, *, with_comment: bool) -> Assignment:
-    settings = project.settings
-    return Assignment(
-        questions=project.config.questions,
-        prompt=prompt,
-        template=settings.prompt_template if settings.use_internal_prompt_template else prompt,
-        with_comment=with_comment,
-        tasks_per_request=settings.llm_tasks_per_request,
-        max_input_tokens=settings.llm_max_input_tokens,
+def _method(settings: Settings, *, is_typed: bool) -> Method:
+    """Whoever types a prompt wants the LLM's own word, where there is one."""
+    return "llm" if is_typed and settings.openai_provider != "local" else settings.method
+
+
+def _ends_with_weak_model(settings: Settings, *, is_typed: bool) -> bool:
+    """Whether nobody is asked after the weak model."""
+    method = _method(settings, is_typed=is_typed)
+    return method not in {"llm", "rules"} and not settings.uses_llm
+
+
+def _call(wants: _Ask, asked: Asked, usage: Usage, tell: Settled | None) -> Call:
+    settings = wants.project.settings if asked == "llm" else wants.project.settings.escalated()
+    return Call(
+        wants.project,
+        settings,
+        assignment(wants.project, wants.prompt, with_comment=wants.with_comment),
+        wants.ends,
+        usage,
+        tell,
+        wants.gate(settings) if wants.gate else None,
+        wants.is_awaited,
     )
-
-
-def _in_chunks(
-    tickets: Sequence[Ticket], ends: float, look_up: Callable[[Sequence[Ticket]], list[list[T]]]
-) -> list[list[T]]:
-    """What is looked up for each ticket, for at most a quarter of the time that is left; nothing for those after."""
-    now = time.monotonic()
-    before = now + (ends - now) / 4
-    found: list[list[T]] = []
-    for start in range(0, len(tickets), LOOK_UP_CHUNK):
-        chunk = tickets[start : start + LOOK_UP_CHUNK]
-        is_late = start > 0 and time.monotonic() > before
-        found += [[] for _ in chunk] if is_late else look_up(chunk)
-    return found
 
 
 def _placed(outcomes: Sequence[object], on_settled: Settled) -> Settled:
@@ -303,18 +312,7 @@ def _placed(outcomes: Sequence[object], on_settled: Settled) -> Settled:
     places = [place for place, outcome in enumerate(outcomes) if isinstance(outcome, Ticket)]
     if settled := {place: outcome for place, outcome in enumerate(outcomes) if isinstance(outcome, Outcome)}:
         on_settled(settled)
-    return _moved(places, on_settled)
-
-
-def _moved(places: Sequence[int], on_settled: Settled) -> Settled:
-    """``on_settled``, told what happened at the first place as of ``places[0]`` and so on."""
-    return lambda settled: on_settled({places[place]: outcome for place, outcome in settled.items()})
-
-
-def _arranged(told: Sequence[Told], together: int) -> list[int] | None:
-    """The order in which similar tickets share a request, and so what is told beside them; None if that is nothing."""
-    has_any = any(each.examples or each.notes for each in told)
-    return similar_order([each.ticket.text for each in told], together) if has_any else None
+    return moved(places, on_settled)
 
 
 def _read(task: Any, config: LabelConfig, withheld: Collection[int]) -> Ticket | Abstained | Failed | Withheld:

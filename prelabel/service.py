@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, Protocol, assert_never
 
-from prelabel.config import Settings
+from prelabel.config import Method, Settings
 from prelabel.core.types import Abstained, Failed, Labeled, Outcome, Prediction, Withheld
 from prelabel.errors import InvalidPrediction, StoreUnavailable
 from prelabel.labeling import Labeler
@@ -60,9 +60,10 @@ class Service:
         self._rest = rest
         self._last_known: dict[int, ProjectState] = {}
 
-    def open(self, ref: ProjectRef, label_config: str) -> Project:
+    def open(self, ref: ProjectRef, label_config: str, method: Method | None = None) -> Project:
         """The project now; while Redis is away, as it was known last.
 
+        :param method: who would label, where that is not the project's own.
         :raises LabelConfigError: the config cannot be answered.
         :raises StoreUnavailable: Redis is away and this process has never met the project.
         """
@@ -76,6 +77,8 @@ class Service:
                 raise
             log.warning("project %s as it was known last: %s", ref.id, error)
             state = known
+        if method:
+            state = replace(state, settings={**state.settings, "LABELING_METHOD": method})
         return Project.of(state, config, self._settings)
 
     def predict(self, ref: ProjectRef, label_config: str, tasks: Sequence[Any]) -> list[Item]:
@@ -206,8 +209,8 @@ def _item(outcome: Outcome, project: Project) -> Item:
 
 def _prediction(outcome: Outcome, version: str) -> Prediction | None:
     match outcome:
-        case Labeled(labels=labels, score=score):
-            return Prediction(labels, score, version)
+        case Labeled(labels=labels, score=score, grounds=grounds):
+            return Prediction(labels, score, version, grounds)
         case Abstained():
             return Prediction({}, 0.0, version)
         case _:

@@ -1,6 +1,7 @@
 """What is learned of servers of every kind, one request at a time, over HTTP."""
 
 import logging
+import math
 import time
 
 import pytest
@@ -10,6 +11,7 @@ from prelabel.config import Settings
 from prelabel.errors import LLMUnavailable
 from tests.fakes import llm_moods as moods
 from tests.fakes.llm_moods import Mood
+from tests.fakes.llm_policy import Verdict
 from tests.fakes.llm_replies import CutOff, Fault, Hang
 from tests.fakes.llm_server import FakeLLM
 from tests.integration.llm_asking import PATIENCE_S, Ask, labels, request
@@ -142,12 +144,15 @@ def test_words_of_the_form_leave_the_beginning_the_same_for_all_tickets(llm: Fak
 
 
 def test_logprobs_come_with_the_reply(llm: FakeLLM, ask: Ask) -> None:
+    llm.answer = lambda text, asked: Verdict(("Refund", "angry"), 0.9, probability=0.6)
+
     [without], [having] = ask("refund"), ask("refund", logprobs=True)
 
     assert without.logprobs is None
     assert having.logprobs is not None
-    assert " ".join(token for token, _ in having.logprobs) == having.text
-    assert having.logprobs[0][1] == -0.1
+    assert "".join(token for token, _ in having.logprobs) == having.text
+    unsure = {token: math.exp(log) for token, log in having.logprobs if log < -0.01}
+    assert unsure == pytest.approx({"1": 0.6, "2": 0.6})
 
 
 def test_other_processes_know_what_one_has_learned(

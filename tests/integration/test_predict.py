@@ -62,7 +62,7 @@ def test_an_empty_set_the_llm_chose_is_an_answer(backend: Backend, llm: FakeLLM)
 
     (item,) = backend.predict({"id": 1, "data": {"dialogue": "hello"}}, config=DIALOGUES)
 
-    assert (item["result"], item["score"]) == ([], 0.8)
+    assert (item["result"], item["score"]) == ([], pytest.approx(0.8, abs=0.001))
 
 
 def test_an_empty_set_is_an_abstention_where_a_label_is_required(backend: Backend, llm: FakeLLM) -> None:
@@ -107,7 +107,7 @@ def test_what_was_answered_before_is_not_asked_again(start: Start, llm: FakeLLM)
 
 def test_what_a_fallback_has_answered_is_not_kept(start: Start, llm: FakeLLM) -> None:
     backend = start(OPENAI_FALLBACK_MODELS="gpt-4o", LLM_MAX_RETRIES="0")
-    llm.enqueue(Fault(500))
+    llm.enqueue(Fault(503))
     backend.predict(task(1, "my refund"))
 
     start().predict(task(1, "my refund"))
@@ -269,8 +269,8 @@ def test_a_template_with_a_task_field_asks_one_ticket_a_request(start: Start, ll
 def test_a_project_made_anew_under_the_same_id_starts_empty(backend: Backend, llm: FakeLLM) -> None:
     backend.event("ANNOTATION_CREATED", annotation=annotation(1, "other"), task=task(1, "refund it all"))
 
-    backend.predict(task(2, "refund it all"), project=PROJECT)
-    backend.predict(task(2, "refund it all"), project="7.1799999999")
+    backend.predict(task(2, "refund it, all of it"), project=PROJECT)
+    backend.predict(task(2, "refund it, all of it"), project="7.1799999999")
 
     assert [len(asked.examples) for asked in llm.history] == [1, 0]
 
@@ -289,4 +289,4 @@ def test_a_verdict_of_the_llm_is_the_score(backend: Backend, llm: FakeLLM) -> No
 
     (item,) = backend.predict(task(1, "refund"))
 
-    assert (labels_of(item), item["score"]) == ({"intent": ["shipping"]}, 0.73)
+    assert (labels_of(item), item["score"]) == ({"intent": ["shipping"]}, pytest.approx(0.73, abs=0.001))

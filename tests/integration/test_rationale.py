@@ -100,7 +100,7 @@ def test_a_reason_is_nothing_to_learn_from(backend: Backend, llm: FakeLLM) -> No
     reviewed["result"].append({**reason, "value": {"text": ["A person wrote this."]}})
     backend.event("ANNOTATION_CREATED", annotation=reviewed, task=task(1, "refund it all"))
 
-    backend.predict(task(2, "refund it all"), config=REASONED)
+    backend.predict(task(2, "refund it, all of it"), config=REASONED)
 
     assert [dict(example) for example in llm.history[0].examples] == [{"text": "refund it all", "label": "3"}]
     kept = backend.work.annotations.changes(backend.work.projects.resolve(ProjectRef.parse(PROJECT))).put

@@ -28,6 +28,8 @@ def test_what_is_not_set_is_as_the_interface_says() -> None:
     documented = {
         "OPENAI_MODEL": "gpt-4o-mini",
         "TEMPERATURE": "0",
+        "NUM_RESPONSES": "1",
+        "LABELING_METHOD": "auto",
         "PROMPT_PREFIX": "prompt",
         "PROMPT_PROMOTION": "auto",
         "USE_INTERNAL_PROMPT_TEMPLATE": "1",
@@ -200,13 +202,15 @@ def test_every_provider_but_azure_and_local_has_an_address() -> None:
     assert all(url.endswith("/v1") for url in PROVIDER_URLS.values())
 
 
-def test_a_glossary_is_a_file_of_a_known_kind_and_guidelines_are_a_folder(tmp_path: Path) -> None:
+def test_glossary_and_rules_are_files_of_a_known_kind_and_guidelines_are_a_folder(tmp_path: Path) -> None:
     (tmp_path / "terms.YAML").write_text("RMA: number")
+    (tmp_path / "rules.yml").touch()
 
-    env = {"GLOSSARY_FILE": str(tmp_path / "terms.YAML"), "CONTEXT_DIR": str(tmp_path)}
+    files = {"GLOSSARY_FILE": str(tmp_path / "terms.YAML"), "RULES_FILE": str(tmp_path / "rules.yml")}
+    env = {**files, "CONTEXT_DIR": str(tmp_path)}
     settings = Settings.from_env(env)
 
-    assert (settings.glossary_file, settings.context_dir) == tuple(env.values())
+    assert (settings.glossary_file, settings.rules_file, settings.context_dir) == tuple(env.values())
     assert Settings.from_env({}).with_overrides(env) == settings
 
 
@@ -217,6 +221,8 @@ def test_a_glossary_is_a_file_of_a_known_kind_and_guidelines_are_a_folder(tmp_pa
         ("GLOSSARY_FILE", "a\0.csv", "is no file"),
         ("GLOSSARY_FILE", f"/{'x' * 300}.csv", "cannot be read: File name too long"),
         ("GLOSSARY_FILE", "terms.txt", "must be a file whose name ends in .yaml, .yml, .csv"),
+        ("RULES_FILE", "rules.csv", "must be a file whose name ends in .yaml, .yml"),
+        ("RULES_FILE", "/nowhere/rules.yml", "is no file"),
         ("CONTEXT_DIR", "/nowhere", "is no folder"),
         ("CONTEXT_DIR", __file__, "is no folder"),
     ],

@@ -1,6 +1,8 @@
 """The model version moves when answers may, and only then."""
 
 import re
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import assume, given
@@ -10,8 +12,8 @@ from prelabel.config import Settings
 from prelabel.core.types import Prompt
 from prelabel.store.keys import ProjectRef
 from prelabel.store.projects import ProjectState
-from prelabel.studio.label_config import parse_label_config
-from prelabel.versions import model_version, settings_apart
+from prelabel.studio.label_config import TextField, parse_label_config
+from prelabel.versions import SHAPING, basis, model_version, settings_apart
 
 XML = """<View><Text name="text" value="$text"/>
 <Choices name="intent" toName="text"><Choice value="Refund" background="#f00"/><Choice value="Other"/></Choices>
@@ -93,6 +95,9 @@ def test_another_label_or_control_is_another_version(old: str, new: str) -> None
         {"DEFAULT_PROMPT": "Be strict."},
         {"PROMPT_TEMPLATE": "{text} {prompt}"},
         {"USE_INTERNAL_PROMPT_TEMPLATE": "0"},
+        {"LABELING_METHOD": "ensemble"},
+        {"ESCALATION_MODEL": "gpt-4o"},
+        {"NUM_RESPONSES": "3"},
     ],
 )
 def test_another_model_or_prompt_is_another_version(env: dict[str, str]) -> None:
@@ -115,6 +120,33 @@ def test_a_promoted_prompt_hides_the_default() -> None:
     prompt = Prompt(1, "Be strict.")
 
     assert version({"DEFAULT_PROMPT": "Be kind."}, prompt=prompt) == version(prompt=prompt)
+
+
+def based(env: dict[str, str] | None = None, *, reasoning: bool = False, generation: int = 1) -> str:
+    config = replace(parse_label_config(XML), reasoning_field=TextField("reasoning", "text") if reasoning else None)
+    state = ProjectState(ProjectRef(7, 1), generation=generation)
+    return basis(Settings.from_env({**ENV, **(env or {})}), state, config)
+
+
+def test_whatever_shapes_an_llms_answers_is_another_basis(tmp_path: Path) -> None:
+    (tmp_path / "glossary.yaml").write_text("SLA: an agreement")
+    bases = [
+        based(),
+        based(reasoning=True),
+        based(generation=2),
+        based({"FEW_SHOT_EXAMPLES": "4"}),
+        based({"NUM_RESPONSES": "3"}),
+        based({"OPENAI_MODEL": "gpt-4o"}),
+        based({"GLOSSARY_FILE": str(tmp_path / "glossary.yaml")}),
+        based({"CONTEXT_DIR": str(tmp_path)}),
+    ]
+
+    assert len(set(bases)) == len(bases)
+    assert based({"RATIONALE": "1"}) == based(reasoning=True)
+
+
+def test_who_is_asked_beside_an_llm_is_no_other_basis() -> None:
+    assert based({"LABELING_METHOD": "llm", "ESCALATION_MODEL": "gpt-4o"}) == based()
 
 
 @given(VERSIONS, VERSIONS)
@@ -141,7 +173,7 @@ def test_no_version_is_part_of_another(
         *(
             (
                 env,
-                ("OPENAI_PROVIDER", "TEMPERATURE", "DEFAULT_PROMPT", "PROMPT_TEMPLATE", "USE_INTERNAL_PROMPT_TEMPLATE"),
+                SHAPING,
             )
             for env in ({"OPENAI_PROVIDER": "openrouter"}, {"TEMPERATURE": "0.5"}, {"DEFAULT_PROMPT": "Be strict."})
         ),
