@@ -16,9 +16,9 @@ from prelabel.errors import LLMQueueFull, LLMUnavailable
 from prelabel.runs.batch_finding import wind_up
 from prelabel.runs.batch_reading import BatchReader
 from prelabel.runs.batch_sending import BatchSender, Full
+from prelabel.runs.gate import Spent
 from prelabel.runs.lease import Leases
 from prelabel.runs.opened import OpenRun
-from prelabel.runs.shard import Spent
 from prelabel.store.batches import KeptBatches
 from prelabel.store.ledger import Claim
 from prelabel.store.run import Run

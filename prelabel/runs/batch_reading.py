@@ -5,6 +5,7 @@ likely to pass (expired, the provider's own errors) is to go into another batch,
 knows what to do about a ticket that no reply answers.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -34,7 +35,8 @@ class Heard:
     """What some rows say."""
 
     questions: Sequence[Choices]
-    rows: list[ReadRow] = field(default_factory=list)
+    said: dict[int, Answer] = field(default_factory=dict)
+    """By task."""
     again: list[int] = field(default_factory=list)
     """Tasks whose request is likely to be answered another time."""
     answers: dict[str, Answer] = field(default_factory=dict)
@@ -49,12 +51,22 @@ class Heard:
         tasks = tuple(tuple(task for task, _ in ticket) for ticket in places)
         found = offline.read(answer, tasks, self.questions, self.usage)
         for task, said in found.answers.items():
-            if record := record_of(said, self.questions):
-                self.rows.append(ReadRow(task, *record))
-                self.answers[names[task]] = said
-                self.counts[type(said).__name__.lower()] += 1
+            self.said[task] = said
+            self.answers[names[task]] = said
         if answer is None or isinstance(answer, LLMUnavailable):
             self.again += found.rest
+
+    def rows(self, run: OpenRun) -> list[ReadRow]:
+        """What becomes of the tasks that are answered.
+
+        :raises StudioError: Label Studio does not say what they are.
+        :raises SettingsError: a file that the settings name cannot be used.
+        """
+        tasks = {task["id"]: task for task in run.studio.tasks(run.ref.id, self.said)} if self.said else {}
+        outcomes = run.work.labeler.judge(run.project, tasks, self.said, self.usage)
+        records = {task: record_of(outcome, self.questions) for task, outcome in outcomes.items()}
+        self.counts.update(type(outcomes[task]).__name__.lower() for task, record in records.items() if record)
+        return [ReadRow(task, *record) for task, record in records.items() if record]
 
 
 class BatchReader:
@@ -100,14 +112,18 @@ class BatchReader:
     def read(self, batch: KeptBatch, found: Batch, *, is_last: bool) -> None:
         """Every request of a batch that has ended."""
 
+        async def keep(some: Sequence[Row]) -> None:
+            # It asks Label Studio, and may fit a weak model; live requests are waiting for this loop.
+            await asyncio.to_thread(self._keep, batch, some, is_last=is_last)
+
         async def read(batches: BatchClient) -> None:
             some: list[Row] = []
             async for row in batches.results(found):
                 some.append(row)
                 if len(some) >= ROWS:
-                    self._keep(batch, some, is_last=is_last)
+                    await keep(some)
                     some = []
-            self._keep(batch, some, is_last=is_last)
+            await keep(some)
 
         self._provider.run(read)
         for places in self._kept.unread(batch):
@@ -127,5 +143,6 @@ class BatchReader:
             return
         self._run.work.labeler.keep_answers(self._run.project, heard.answers)
         again = [ReadRow(task, "b" if is_last else "b+") for task in heard.again]
-        self._kept.read(self._claim, batch, taken, [*heard.rows, *again], usage=heard.usage)
+        answered = heard.rows(self._run)
+        self._kept.read(self._claim, batch, taken, [*answered, *again], usage=heard.usage)
         self._run.work.measures.settled(heard.counts)

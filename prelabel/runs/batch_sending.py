@@ -5,23 +5,25 @@ live where anything about it is new to the server, and is answered by that. Each
 what it may cost is reserved until it has ended.
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from prelabel.asking.offline import Composed
-from prelabel.core.types import Failed, Usage
+from prelabel.core.types import Failed
 from prelabel.errors import LLMError, LLMRefusesContent, LLMRefusesForm
 from prelabel.llm.batch_api import BatchClient
 from prelabel.llm.batch_files import Most, Part
-from prelabel.llm.exchange import ChatRequest
+from prelabel.llm.exchange import ChatReply, ChatRequest
 from prelabel.llm.pricing import batched, dearest
 from prelabel.runs.batch_reading import Heard
+from prelabel.runs.gate import most_tokens
 from prelabel.runs.lease import Leases
 from prelabel.runs.opened import OpenRun
 from prelabel.runs.provider import Provider
-from prelabel.runs.shard import most_tokens, record_of
+from prelabel.runs.shard import record_of
 from prelabel.store.batches import KeptBatches, Places
 from prelabel.store.ledger import Claim, Entry, Lost
 
@@ -93,7 +95,7 @@ class BatchSender:
             reason = outcome.reason if isinstance(outcome, Failed) else ""
             record = record_of(outcome, self._run.project.config.questions) or ("f", reason)
             entries.append(Entry(shard, numbers[place], *record))
-        self._run.ledger.move(self._claim, entries, Usage(from_cache=found.from_cache))
+        self._run.ledger.move(self._claim, entries, found.usage)
         price = self._price()
         return [self._asked(shard, each, numbers, found.names, price) for each in found.requests]
 
@@ -169,14 +171,18 @@ class BatchSender:
         finally:
             if dollars:
                 self._run.ledger.move(self._claim, [], released=dollars, lost=lost * dollars)
-        if reply is None:
-            return False
+        if reply is not None:  # it asks Label Studio, and live requests are waiting for this loop
+            await asyncio.to_thread(self._keep, asked, reply)
+        return reply is not None
+
+    def _keep(self, asked: _Asked, reply: ChatReply) -> None:
+        """What a request was answered that was asked live."""
         heard = Heard(self._run.project.config.questions)
         heard.hear(asked.places, reply)
-        said = {row.task: (row.record, row.said) for row in heard.rows}
+        self._run.work.labeler.keep_answers(self._run.project, heard.answers)
+        self._run.ledger.move(self._claim, [], heard.usage.take())  # Label Studio may not say what tasks these are
+        said = {row.task: (row.record, row.said) for row in heard.rows(self._run)}
         tasks = [task for ticket in asked.places for task, _ in ticket]
         entries = [Entry(asked.shard, task, *said.get(task, ("b", ""))) for task in tasks]
-        self._run.work.labeler.keep_answers(self._run.project, heard.answers)
         self._run.ledger.move(self._claim, entries, heard.usage)
         self._run.work.measures.settled(heard.counts)
-        return True

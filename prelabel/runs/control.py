@@ -2,11 +2,12 @@
 
 import time
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from prelabel.bootstrap import Services
-from prelabel.config import Settings
+from prelabel.config import Method, Settings
 from prelabel.errors import LLMHasNoBatches, RequestError
 from prelabel.llm.batch_api import require_batches
 from prelabel.llm.pricing import dearest
@@ -20,18 +21,33 @@ FORGET_WITHIN_S = 50.0
 LOOK_S = 0.2
 
 
-def start(work: Services, options: RunOptions) -> Run:
+def start(work: Services, options: RunOptions, method: Method | None = None) -> Run:
     """Queue a run.
 
+    :param method: becomes the project's own ``LABELING_METHOD`` first, so that what is predicted one by one goes by it,
+        too; a dry run only tells what it would take.
     :raises RunExists: the project has one going.
-    :raises RequestError: its cost cannot be kept to, or its provider has no Batch API.
+    :raises RequestError: its cost cannot be kept to, its provider has no Batch API, or there are no rules to go by.
     :raises StoreUnavailable: Redis is away.
+    :raises StudioError: Label Studio does not tell of a project that nobody has met yet, and that is to have a method.
     """
+    asks = options.refresh or options.validation or options.dry_run or options.mode == "batch"
+    if options.rescore and (asks or method):
+        raise RequestError(
+            "rescore", "rescoring asks nothing, so it goes with no refresh, method, validation, batch or dry run"
+        )
+    if method == "rules" and not _settings(work, options.project).rules_file:
+        raise RequestError("method", "rules would label nothing, since there are none: set RULES_FILE")
     if options.mode == "batch":
         _require_batches(work, options.project)
     if options.max_cost is not None:
-        _require_prices(work, options.project)
+        _require_prices(work, options.project, method)
+    if options.dry_run:
+        options, method = replace(options, method=method), None
+    ref = _met(work, options.project) if method else None
     run = work.runs.create(options)
+    if ref and method:  # before any worker opens it
+        work.projects.set_settings(ref, {"LABELING_METHOD": method})
     _queue(work, run)
     return run
 
@@ -150,6 +166,8 @@ def describe(work: Services, run: Run) -> dict[str, Any]:
         "answered": run.answered,
         "cost": run.cost,
         "cost_per_task": run.cost_per_task,
+        "stages": stages(run),
+        "evidence": run.evidence.get("tasks", 0),
         "started_at": run.started_at or None,
         "finished_at": run.finished_at or None,
         "tasks_per_second": None if run.pace is None else round(run.pace, 2),
@@ -161,6 +179,30 @@ def describe(work: Services, run: Run) -> dict[str, Any]:
         "errors": work.runs.errors(run.id),
         "history": work.runs.history(run.id),
     }
+
+
+def stages(run: Run) -> list[dict[str, Any]]:
+    """Each stage that has settled tasks: how many, their share, and how good it is on tasks that people labelled blind.
+
+    An LLM's stages also tell their cost in US dollars, null if unknown.
+    """
+    settled = sum(run.stages.values())
+    cost = {"escalation": run.escalation_cost}
+    cost["llm"] = cost["ensemble"] = (run.cost or 0) - run.escalation_cost
+    found = []
+    for stage, count in run.stages.items():
+        right, judged = run.evidence.get("stages", {}).get(stage, (0, 0))
+        found.append(
+            {
+                "stage": stage,
+                "tasks": count,
+                "share": count / settled,
+                "judged": judged,
+                "accuracy": right / judged if judged else None,
+                "cost": None if run.cost is None and stage in cost else cost.get(stage, 0.0),
+            }
+        )
+    return found
 
 
 def batches(work: Services, run: Run) -> dict[str, Any] | None:
@@ -181,8 +223,19 @@ def _iso(moment: float) -> str:
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
 
 
-def _settings(work: Services, project: int) -> Settings:
-    return work.settings.with_overrides(work.projects.state(work.projects.resolve(ProjectRef(project))).settings)
+def _met(work: Services, project: int) -> ProjectRef:
+    """The project as it is known to everybody else, also if this is the first that is heard of it.
+
+    :raises StudioError: Label Studio does not tell.
+    """
+    ref = work.projects.resolve(ProjectRef(project))
+    return ref if ref.created else ProjectRef(project, work.studio().project(project).created_unix)
+
+
+def _settings(work: Services, project: int, method: Method | None = None) -> Settings:
+    """:param method: is the project's by the time that they count."""
+    own = work.projects.state(work.projects.resolve(ProjectRef(project))).settings
+    return work.settings.with_overrides({**own, "LABELING_METHOD": method} if method else own)
 
 
 def _require_batches(work: Services, project: int) -> None:
@@ -193,11 +246,14 @@ def _require_batches(work: Services, project: int) -> None:
         raise RequestError("mode", str(error)) from error
 
 
-def _require_prices(work: Services, project: int) -> None:
-    """:raises RequestError: what a model costs is not known."""
-    settings = _settings(work, project)
-    if settings.openai_provider != "local" and dearest(settings, 1, 1) is None:
+def _require_prices(work: Services, project: int, method: Method | None) -> None:
+    """:raises RequestError: what a model costs is not known that the run may ask."""
+    settings = _settings(work, project, method)
+    if settings.uses_llm and dearest(settings, 1, 1) is None:
         told = "the price of a model is not known, so no cost can be kept to: set LLM_PRICE_INPUT and LLM_PRICE_OUTPUT"
+        raise RequestError("max_cost", told)
+    if settings.uses_escalation and dearest(settings.escalated(), 1, 1) is None:
+        told = "the price of ESCALATION_MODEL is not known, so no cost can be kept to: leave it empty"
         raise RequestError("max_cost", told)
 
 

@@ -4,18 +4,43 @@ Each says first that it has begun, so that whatever happens from then on queues 
 tries the job again after a pause, then keeps it among the failed.
 """
 
+import logging
+
 from prelabel.bootstrap import Services, services
+from prelabel.errors import PrelabelError
+from prelabel.quality.calibrator import MIN_EVIDENCE
 from prelabel.runs.bulk import execute
 from prelabel.store.keys import ProjectRef
 from prelabel.studio import connect
+from prelabel.studio.client import StudioClient
+
+log = logging.getLogger(__name__)
 
 
 def rebuild(project: str) -> None:
-    """START_TRAINING: read all reviews again, begin a new generation, and move the title along."""
+    """START_TRAINING: read all reviews again, and begin a new generation with the evidence and the title it takes.
+
+    Label Studio is given the title last, and asks for predictions of that version then.
+    """
     work, ref = _begin("rebuild", project)
     studio = work.studio()
-    work.learning.rebuild(ref, studio.project(ref.id).label_config, studio)
+    label_config = studio.project(ref.id).label_config
+    work.learning.rebuild(ref, label_config, studio)
+    try:
+        _freeze(work, ref, label_config, studio)
+    except PrelabelError as error:  # tried again, this would begin one more generation; a run fits it, too
+        log.warning("project %s: scores are not calibrated yet: %s", ref.id, error)
     work.jobs.put("sync_title", ref)
+
+
+def _freeze(work: Services, ref: ProjectRef, label_config: str, studio: StudioClient) -> None:
+    """What scores are made by, unless an LLM has to be heard in this generation first: only a run asks it."""
+    opened = work.service.open(ref, label_config)
+    if work.evidence.count(opened) < MIN_EVIDENCE or work.evidence.unheard(opened):
+        return
+    scoring = work.evidence.fit(opened, studio)
+    if scoring.evidence >= MIN_EVIDENCE:
+        work.evidence.freeze(opened, scoring, anew=False)  # a run may have been faster, and predicted by what it froze
 
 
 def sync_title(project: str) -> None:

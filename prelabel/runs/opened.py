@@ -9,7 +9,7 @@ from prelabel.errors import PrelabelError
 from prelabel.project import Project
 from prelabel.runs.lease import Leases
 from prelabel.store.keys import ProjectRef
-from prelabel.store.ledger import PLAN, Ledger
+from prelabel.store.ledger import PLAN, Claim, Ledger
 from prelabel.store.run import Run, RunOptions
 from prelabel.studio import connect
 from prelabel.studio.client import StudioClient
@@ -106,10 +106,19 @@ class OpenRun:
             self.studio.set_project_version(self.ref.id, self.version)
 
 
-def open_run(work: Services, studio: StudioClient, run_id: str, leases: Leases, *, wait: Callable[[], None]) -> OpenRun:
+def open_run(
+    work: Services,
+    studio: StudioClient,
+    run_id: str,
+    leases: Leases,
+    *,
+    wait: Callable[[], None],
+    begin: Callable[["OpenRun", Claim], "OpenRun"] | None = None,
+) -> OpenRun:
     """The run's project as it stands. Whoever opens it first also says which version the run is about.
 
     :param wait: passes a moment while somebody else is about to say.
+    :param begin: is called by whoever opens it first, before anything else is done.
     :raises Moved: the project's version is not the run's any more.
     """
     run = work.runs.get(run_id)
@@ -120,15 +129,26 @@ def open_run(work: Services, studio: StudioClient, run_id: str, leases: Leases, 
     while not run.model_version and not (claim := leases.take(PLAN)):
         wait()
         run = work.runs.get(run_id)
-    if claim:
-        run = work.runs.get(run_id)
-        if options.refresh and not options.dry_run and not run.model_version:
-            work.projects.begin_generation(ref)
-    project = work.service.open(ref, found.label_config)
-    if not run.model_version:
-        work.runs.update(run_id, model_version=project.version)
-    elif run.model_version != project.version:
-        raise Moved("the project's version has moved since the run was started: start a new run")
-    if claim:
-        leases.give_back(claim)
-    return OpenRun(work, studio, work.runs.ledger(run_id), run_id, options, project)
+    try:
+        if claim:
+            run = work.runs.get(run_id)
+            if options.refresh and not options.dry_run and not run.model_version:
+                _begin_generation(work, run, ref)
+        project = work.service.open(ref, found.label_config, options.method)
+        opened = OpenRun(work, studio, work.runs.ledger(run_id), run_id, options, project)
+        if not run.model_version and claim:
+            opened = begin(opened, claim) if begin else opened
+            work.runs.update(run_id, model_version=project.version)
+        elif run.model_version != project.version:
+            raise Moved("the project's version has moved since the run was started: start a new run")
+    finally:
+        if claim:  # whoever tries again takes it anew
+            leases.give_back(claim)
+    return opened
+
+
+def _begin_generation(work: Services, run: Run, ref: ProjectRef) -> None:
+    """Once a run, however often it is opened: which one it begins is kept before it is begun."""
+    number = run.generation or work.projects.state(ref).generation + 1
+    work.runs.update(run.id, generation=number)
+    work.projects.reach_generation(ref, number)

@@ -10,6 +10,7 @@ before anything is asked, so that labelling waits for the end of such a plan.
 import random
 from collections.abc import Callable, Sequence
 
+from prelabel.runs.learn import seal
 from prelabel.runs.opened import OpenRun
 from prelabel.store.ledger import SHARD_TASKS, Claim
 
@@ -22,11 +23,15 @@ _RANDOM = random.SystemRandom()
 
 
 class Planner:
-    """:param pause: waits so many seconds; what it raises ends the planning, which another goes on with."""
+    """:param pause: waits so many seconds; what it raises ends the planning, which another goes on with.
 
-    def __init__(self, run: OpenRun, *, pause: Callable[[float], None]) -> None:
+    :param goes_on: whether another request to an LLM is to be sent.
+    """
+
+    def __init__(self, run: OpenRun, *, pause: Callable[[float], None], goes_on: Callable[[], bool]) -> None:
         self._run = run
         self._pause = pause
+        self._goes_on = goes_on
 
     def plan(self, claim: Claim) -> None:
         """Put all tasks of the run that are not there yet into the ledger.
@@ -55,14 +60,13 @@ class Planner:
         if drawn := run.ledger.drawn():
             run.work.projects.withhold(run.ref, drawn)
             run.studio.drop_predictions(run.ref.id, drawn)  # of earlier versions, by which people would be swayed
+            seal(run, claim, drawn, self._goes_on)
         run.ledger.end_plan(claim)
 
-    def _withheld_before(self) -> frozenset[int]:
+    def _withheld_before(self) -> set[int]:
         """Tasks that earlier runs have withheld: they lack a prediction for ever, and are not drawn again."""
         run = self._run
-        if not run.options.validation:
-            return frozenset()
-        return run.work.projects.state(run.ref).withheld.difference(run.ledger.drawn())
+        return run.work.projects.all_withheld(run.ref) - set(run.ledger.drawn()) if run.options.validation else set()
 
     def _page(self, place: int, planned: int) -> tuple[list[int], int]:
         """The next tasks behind ``place``, by id, and how many there are in all from there on."""

@@ -5,22 +5,19 @@ are left alone until Label Studio has stored that, or is not going to. Where an 
 tickets are tried again after a pause, so that a run outlives it; where Redis is, what was asked by then is still kept.
 """
 
-import json
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Literal
+from typing import Any
 
 from prelabel.core.kept import packed
-from prelabel.core.tokens import estimate_tokens
 from prelabel.core.types import Abstained, Choices, Failed, Labeled, Outcome, Usage, Withheld
 from prelabel.errors import StoreUnavailable
-from prelabel.llm.bodies import THINKING_TOKENS
-from prelabel.llm.exchange import ChatRequest
-from prelabel.llm.pricing import dearest
+from prelabel.judging import last_stage
 from prelabel.runs.crew import Halted
+from prelabel.runs.gate import RunGate, Spent
 from prelabel.runs.opened import OpenRun, Stopped
 from prelabel.runs.outlasting import outlasting_redis
 from prelabel.runs.sweep import LIVE_PAUSE_S
@@ -30,87 +27,20 @@ log = logging.getLogger(__name__)
 
 DEADLINE_S = 1800.0
 """For all tickets of a shard."""
-LATER_S = 0.5
-"""Before money is asked for again that others have reserved."""
-ESTIMATED_TIMES, LONGEST_REPLY = 2, 4000
-"""How many times its estimate a prompt may have in tokens, and what a reply may without a limit."""
-UNPRICED = (
-    "nobody knows the price of an answer, so the run cannot keep to what it may cost: set LLM_PRICE_INPUT and "
-    "LLM_PRICE_OUTPUT and start another; if they are set, a fallback answered or the LLM's server tells no tokens"
+NOTHING_KEPT = (
+    "of some predictions nothing is kept by which to score them, since a later one of another version came: "
+    "run --refresh asks about these anew"
 )
+LATER_S = 0.5
+"""Before a shard is gone on with that Redis, being away, had no money for."""
 LLM_PAUSES_S = (2.0, 5.0, 10.0, 20.0, 30.0)
 """Before each further try of tickets whose LLM did not answer; each try has its own retries within."""
 
 
-class Spent(Stopped):
-    """Nothing is left of what the run may cost."""
-
-    @classmethod
-    def of(cls, max_cost: float | None, *, is_known: bool = True) -> "Spent":
-        """:param is_known: whether it is known what the run has cost so far."""
-        if not is_known:
-            return cls(UNPRICED)
-        return cls(f"the run may cost ${max_cost or 0:g} at most, and the rest does not fit in: start another")
-
-
-class _Gate:
-    """Admits requests to an LLM as long as the run goes on and there is money left for them."""
-
-    def __init__(
-        self,
-        ledger: Ledger,
-        claim: Claim,
-        goes_on: Callable[[], bool],
-        price: Callable[[ChatRequest], float],
-        max_cost: float | None,
-    ) -> None:
-        self._ledger = ledger
-        self._claim = claim
-        self._goes_on = goes_on
-        self._price = price
-        self._max_cost = max_cost
-        self._held: dict[int, float] = {}
-        self._released = self._lost = 0.0
-        self.refused: Literal["", "later", "no", "unknown"] = ""
-        """Why a request was not admitted, if that was for its cost."""
-        self.is_halted = False
-        """Whether one was not admitted since nothing more was to be begun."""
-
-    def admits(self, request: ChatRequest) -> bool:
-        if not self._goes_on():
-            self.is_halted = True
-            return False
-        if self._max_cost is None:
-            return True
-        dollars = self._price(request)
-        try:
-            said = self._ledger.reserve(self._claim, dollars, self._max_cost)
-        except StoreUnavailable:  # raised, it would break off those in flight
-            said = "later"
-        if said != "yes":
-            self.refused = said
-        else:
-            self._held[id(request)] = dollars  # which may be another sum once more is known of the server
-        return said == "yes"
-
-    def ended(self, request: ChatRequest, lost: int) -> None:
-        if self._max_cost is not None:
-            dollars = self._held.pop(id(request))
-            self._released += dollars
-            self._lost += lost * dollars
-
-    def settled(self) -> tuple[float, float]:
-        """Of requests that have ended since this was last called the dollars that were reserved, and those that may be
-        billed for what was not answered."""
-        settled = self._released, self._lost
-        self._released = self._lost = 0.0
-        return settled
-
-
-class _Intake:
+class Intake:
     """What is answered, and what that has cost, on its way into the ledger: it stays here while Redis is away."""
 
-    def __init__(self, ledger: Ledger, claim: Claim, usage: Usage, gate: _Gate) -> None:
+    def __init__(self, ledger: Ledger, claim: Claim, usage: Usage, gate: RunGate) -> None:
         self._ledger = ledger
         self._claim = claim
         self._usage = usage
@@ -119,7 +49,9 @@ class _Intake:
 
     def add(self, entries: list[Entry]) -> None:
         """Store these, if that can be done now."""
-        self._moves.append((entries, self._usage.take(), self._gate.settled()))
+        spent, settled = self._usage.take(), self._gate.settled()
+        if entries or spent != Usage() or any(settled):
+            self._moves.append((entries, spent, settled))
         with suppress(StoreUnavailable):
             self._store()
 
@@ -174,7 +106,12 @@ class ShardLabeler:
         :raises Lost: somebody else is at it.
         """
         try:
-            self._settle(claim)
+            if self._run.options.rescore:
+                awaited: set[int] = set()
+                while awaited := rescore(self._run, claim, awaited):
+                    self._pause(LIVE_PAUSE_S)
+            else:
+                self._settle(claim)
         finally:
             self._left.pop(claim.part, None)
 
@@ -187,7 +124,7 @@ class ShardLabeler:
             listed = time.monotonic()
             live = self._run.work.projects.live(self._run.ref, [task["id"] for task in tasks])
             ready = [task for task in tasks if task["id"] not in live]
-            gate = _Gate(self._ledger, claim, self._goes_on, self._price, self._max_cost)
+            gate = RunGate(self._run, claim, self._goes_on)
             failed = self._label(claim, ready, gate) if ready else {}
             log.info(
                 "run %s: shard %s: %d tasks listed in %.2f s, asked about in %.2f s, %d without an answer",
@@ -196,7 +133,8 @@ class ShardLabeler:
             if gate.is_halted:  # and perhaps goes on again by now, but those tickets were not asked about
                 raise Halted
             if gate.refused in {"no", "unknown"}:
-                raise Spent.of(self._max_cost, is_known=gate.refused == "no")
+                self._end_asking(Spent.of(self._max_cost, is_known=gate.refused == "no"))
+                continue
             if gate.refused:
                 self._pause(LATER_S)
                 continue
@@ -217,6 +155,13 @@ class ShardLabeler:
             else:
                 self._fail(claim, failed)
 
+    def _end_asking(self, spent: Spent) -> None:
+        """:raises Spent: there are tasks without an answer; where all have one, a stronger model alone was refused."""
+        now = self._run.now()
+        if now.waiting or not now.is_planned:
+            raise spent
+        self._run.tell("escalation", f"the first answers stand where the stronger model was too dear: {spent}")
+
     def _present(self, claim: Claim, waiting: Sequence[int]) -> list[dict[str, Any]]:
         """The tasks as Label Studio has them; those that are gone or have been predicted meanwhile are skipped."""
         tasks, gone = self._run.present(waiting)
@@ -224,11 +169,11 @@ class ShardLabeler:
             self._ledger.move(claim, [Entry(claim.part, task, "s") for task in gone])
         return tasks
 
-    def _label(self, claim: Claim, tasks: Sequence[dict[str, Any]], gate: _Gate) -> dict[int, Failed]:
+    def _label(self, claim: Claim, tasks: Sequence[dict[str, Any]], gate: RunGate) -> dict[int, Failed]:
         """Keep what is answered; returns what is not."""
         numbers = [task["id"] for task in tasks]
         usage = Usage()
-        intake = _Intake(self._ledger, claim, usage, gate)
+        intake = Intake(self._ledger, claim, usage, gate)
 
         def keep(settled: Mapping[int, Outcome]) -> None:
             questions = self._project.config.questions
@@ -246,21 +191,50 @@ class ShardLabeler:
             withheld=self._run.work.projects.withheld(self._run.ref, numbers),
             usage=usage,
             on_settled=keep,
-            gate=gate,
+            gate=gate.of,
         )
         intake.close()
         self._pause(0)
         return {task: out for task, out in zip(numbers, outcomes, strict=True) if isinstance(out, Failed)}
 
-    def _price(self, request: ChatRequest) -> float:
-        """What a request costs at most."""
-        settings = self._project.settings
-        is_limited = self._run.work.llm.keeps_to_limits(settings)
-        return dearest(settings, *most_tokens(request, is_limited=is_limited)) or 0.0
-
     def _fail(self, claim: Claim, failed: Mapping[int, Failed]) -> None:
         self._ledger.move(claim, [Entry(claim.part, task, "f", failure.reason) for task, failure in failed.items()])
         self._run.work.measures.settled({"failed": len(failed)})
+
+
+def rescore(run: OpenRun, claim: Claim, awaited: Collection[int] = ()) -> set[int]:
+    """Score what was predicted for the tasks of a shard anew, by what was kept of it; returns those that wait still.
+
+    Those do that ``/predict`` has answered a moment ago and that Label Studio has not stored yet: that score may be an
+    old one. Tasks are left alone that have no such prediction, be it that they got no label, that somebody has deleted
+    it in Label Studio, or that they are withheld.
+
+    :param awaited: what this returned before.
+    :raises StudioError: Label Studio does not tell which tasks have a prediction.
+    """
+    waiting = run.ledger.waiting(claim.part)
+    if not waiting:
+        return set()
+    withheld = run.work.projects.withheld(run.ref, waiting)
+    lacking = run.studio.present_tasks(run.ref.id, waiting, without=run.version)
+    left_alone, live = withheld | lacking, run.work.projects.live(run.ref, sorted(lacking - withheld))
+    known = run.work.projects.predicted(run.ref, [task for task in waiting if task not in left_alone])
+    usage, entries, is_untold = Usage(), list[Entry](), False
+    for task in sorted(set(waiting) - live):
+        said = known.get(task)
+        score = run.project.scoring.rescored(said.labels, said.grounds) if said and said.labels else None
+        if said is None or score is None or said.version != run.version:
+            entries.append(Entry(claim.part, task, "h" if task in withheld else "s"))
+            is_untold |= task not in left_alone and (said is None or said.version != run.version)
+            continue
+        again = Labeled(said.labels, score.value, grounds=said.grounds)
+        entries.append(Entry(claim.part, task, f"a{packed(again, run.project.config.questions)}"))
+        usage.settle(last_stage(said.grounds))
+    if is_untold:
+        run.tell("skipped", NOTHING_KEPT)
+    run.ledger.move(claim, entries, usage)
+    run.work.projects.note_live(run.ref, [], no_more=set(awaited) - lacking)  # it is stored, and no other is to come
+    return live
 
 
 def record_of(outcome: Outcome, questions: Sequence[Choices]) -> tuple[str, str] | None:
@@ -274,18 +248,6 @@ def record_of(outcome: Outcome, questions: Sequence[Choices]) -> tuple[str, str]
             return "h", ""
         case Failed():
             return None
-
-
-def most_tokens(request: ChatRequest, *, is_limited: bool) -> tuple[int, int]:
-    """Of the prompt and of the reply, at most.
-
-    :param is_limited: replies are known to keep to the request's limit; else thinking is billed beside it.
-    """
-    prompt = sum(estimate_tokens(message.content) for message in request.messages)
-    prompt += estimate_tokens(json.dumps(request.schema))
-    if request.max_tokens is None:
-        return ESTIMATED_TIMES * prompt, LONGEST_REPLY
-    return ESTIMATED_TIMES * prompt, request.max_tokens + (0 if is_limited else THINKING_TOKENS)
 
 
 def _require_hope(failed: Mapping[int, Failed]) -> None:

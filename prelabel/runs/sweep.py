@@ -50,7 +50,7 @@ def sweep(run: OpenRun, *, wait: Callable[[], None] | None = None) -> None:
     while True:
         if run.studio.has_surplus(ref.id, run.version):
             for page in run.studio.multiple_predictions(ref.id, run.version):
-                for row in surplus(page, run.version, keeps_newest=run.options.is_anew):
+                for row in surplus(page, run.version, keeps_newest=run.options.is_anew and not run.options.rescore):
                     run.studio.delete_prediction(row.id)
                     settled.add(row.task_id)
         settled |= run.studio.drop_predictions(ref.id, withheld, keeps_empty=True)

@@ -19,12 +19,14 @@ from prelabel.runs import control
 from prelabel.runs.batch import Batching
 from prelabel.runs.crew import Crew, Halted
 from prelabel.runs.estimate import estimate
+from prelabel.runs.gate import Spent
+from prelabel.runs.learn import learn
 from prelabel.runs.lease import Leases
 from prelabel.runs.opened import Moved, open_run
 from prelabel.runs.outlasting import WITHIN_S
 from prelabel.runs.patience import Patience
 from prelabel.runs.plan import Planner
-from prelabel.runs.shard import ShardLabeler, Spent
+from prelabel.runs.shard import ShardLabeler
 from prelabel.runs.stopping import stopping
 from prelabel.runs.sweep import LIVE_PAUSE_S, sweep
 from prelabel.runs.writing import Writer
@@ -89,7 +91,7 @@ class Turn:
     def take(self) -> None:
         """:raises PrelabelError: why the run cannot go on."""
         try:
-            self._patiently(self._prepare, self._wait, lambda _: 0)
+            self._patiently(self._prepare, self._wait, lambda run: run.counts["requests"])
         except (Halted, Lost):
             return
         if self._open.options.dry_run:
@@ -108,18 +110,28 @@ class Turn:
     def _prepare(self) -> None:
         """Open the project; a dry run is all done here."""
         studio = self._work.studio(timeout_s=STUDIO_TIMEOUT_S)
-        self._open = open_run(self._work, studio, self._run_id, self._leases, wait=partial(self._wait, LOOK_S))
+        self._open = open_run(
+            self._work,
+            studio,
+            self._run_id,
+            self._leases,
+            wait=partial(self._wait, LOOK_S),
+            begin=lambda run, claim: learn(run, claim, self._is_wanted),
+        )
         self._labeler = ShardLabeler(
             self._open,
             pauses_s=self._llm_pauses_s,
             pause=self._pause,
-            goes_on=lambda: not self._halt.is_set(),
+            goes_on=self._goes_on,
         )
         self._batching = Batching(self._open, self._leases, pause=self._pause)
         settings = self._open.project.settings
         self._in_flight = settings.llm_concurrency * settings.llm_tasks_per_request
         if self._open.options.dry_run and (claim := self._leases.take(PLAN)):
-            self._estimate(claim)
+            try:
+                self._estimate(claim)
+            finally:
+                self._leases.give_back(claim)
 
     def _estimate(self, claim: Claim) -> None:
         """Tell what the run would take, and end it."""
@@ -210,8 +222,19 @@ class Turn:
     ) -> None:
         self._crew.add(claim, partial(self._patiently, partial(do, claim), pause, progress))
 
+    def _is_wanted(self) -> bool:
+        """Whether the run goes on, as far as is known, where nobody looks meanwhile."""
+        with suppress(StoreUnavailable):
+            run = self._work.runs.get(self._run_id)
+            return run.state == "running" and not run.wanted
+        return True
+
+    def _goes_on(self) -> bool:
+        """Whether anything more is to be begun."""
+        return not self._halt.is_set()
+
     def _plan(self, claim: Claim) -> None:
-        Planner(self._open, pause=self._pause).plan(claim)
+        Planner(self._open, pause=self._pause, goes_on=self._goes_on).plan(claim)
 
     def _write(self, writer: Writer, claim: Claim) -> None:
         """Write what is answered until all is, or the turn is over; the run ends when all is written."""

@@ -10,13 +10,16 @@ imported again. (With its flag for memory-efficient imports it takes what came b
 twice, ``sweep`` removes.) Which rows it drops without a word, the number that it says it took does not tell: that is
 looked at.
 
+A run that scores anew gives the predictions that are there their scores instead, one by one: an annotation whose
+prediction is gone by the time somebody submits it, Label Studio refuses (1.23.2).
+
 A writer that was frozen, and whose import was made after another had taken its place, removes what is there twice: the
 run may be over by then, and nobody else would look.
 """
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -38,6 +41,8 @@ MOST_ROWS = 20_000
 """Predictions in one import, for the memory that they take: about 15 MB."""
 KEPT_AT_ONCE = 1000
 """Of an import that was made, as rows once more."""
+SCORED_AT_ONCE = 100
+"""Between looks whether somebody else writes by now; Label Studio takes 0.04 s for each."""
 LEAST_ROWS = 1000
 """Fewer are imported while labelling goes on only where that costs next to nothing."""
 OFTEN, SELDOM = 5, 20
@@ -88,9 +93,8 @@ class Writer:
     def write_if_due(self) -> None:
         """One import, if it is time for one."""
         run = self._open.now()
-        if run.writing_since or is_due(
-            run.answered, since_s=run.unwritten_s, import_s=run.import_s, left_s=run.asking_left_s
-        ):
+        is_at_once = run.writing_since or (run.answered and self._open.options.rescore)
+        if is_at_once or is_due(run.answered, since_s=run.unwritten_s, import_s=run.import_s, left_s=run.asking_left_s):
             self._write_some(run)
 
     def write_all(self) -> None:
@@ -106,6 +110,9 @@ class Writer:
         answers = self._to_be_shown(list(islice(self._ledger.answers(), MOST_ROWS)))
         if not answers:
             return
+        if self._open.options.rescore:
+            self._score(answers)
+            return
         self._open.update(writing_since=time.time())
         began = time.monotonic()
         answers, created = self._import(answers)
@@ -119,6 +126,28 @@ class Writer:
             sweep(self._open, wait=partial(self._pause, LIVE_PAUSE_S))
             raise
         log.info("run %s: %d predictions imported in %.2f s", self._open.run_id, len(answers), taken_s)
+
+    def _score(self, answers: Sequence[Answer]) -> None:
+        """Give the predictions of these tasks their scores; a task that has none any more is skipped.
+
+        :raises Lost: somebody else writes by now.
+        """
+        for start in range(0, len(answers), SCORED_AT_ONCE):
+            self._require()
+            scores = {answer: self._row(answer)["score"] for answer in answers[start : start + SCORED_AT_ONCE]}
+            wanted = {answer.task: score for answer, score in scores.items()}
+            found = self._open.studio.predictions(self._open.ref.id, wanted)
+            there = [row for row in found if row.version == self._open.version]
+            for row in there:
+                if row.score != wanted[row.task_id]:
+                    self._open.studio.set_score(row.id, wanted[row.task_id])
+            tasks = {row.task_id for row in there}
+            gone = [Entry(answer.shard, answer.task, "s") for answer in scores if answer.task not in tasks]
+            outlasting_redis(partial(self._end, [answer for answer in scores if answer.task in tasks], gone))
+
+    def _end(self, written: Sequence[Answer], gone: Sequence[Entry]) -> None:
+        self._ledger.move(self._claim, gone)
+        self._keep(written)
 
     def _to_be_shown(self, answers: list[Answer]) -> list[Answer]:
         """All but those of tasks that were withheld since they were asked about."""
@@ -202,9 +231,15 @@ class Writer:
         version = self._open.version
         for start in range(0, len(answers), KEPT_AT_ONCE):
             rows = {answer: self._row(answer) for answer in answers[start : start + KEPT_AT_ONCE]}
-            said = {answer.task: Prediction(labels_of(row), row["score"], version) for answer, row in rows.items()}
+            said = {answer.task: self._prediction(answer, row) for answer, row in rows.items()}
             self._open.work.projects.keep_predictions(self._open.ref, version, said, run_id=self._open.run_id)
             self._ledger.move(self._claim, [_entry(answer, row) for answer, row in rows.items()])
+
+    def _prediction(self, answer: Answer, row: Row) -> Prediction:
+        outcome = unpacked(answer.packed, self._open.project.config.questions)
+        if isinstance(outcome, Labeled):  # whose controls without a label have no region
+            return Prediction(outcome.labels, row["score"], self._open.version, outcome.grounds)
+        return Prediction({}, row["score"], self._open.version)
 
     def _row(self, answer: Answer) -> Row:
         config = self._open.project.config
@@ -217,12 +252,6 @@ class Writer:
             log.exception("run %s: a prediction of ours is sent as an abstention", self._open.run_id)
             item = batch_item(Abstained("invalid"), config, self._open.version)
         return {"task": answer.task, **item}
-
-
-def labels_of(row: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    """What a row chooses, by control; its texts are no labels."""
-    chosen = [region for region in row["result"] if region["type"] == "choices"]
-    return {region["from_name"]: tuple(region["value"]["choices"]) for region in chosen}
 
 
 def _entry(answer: Answer, row: Row) -> Entry:

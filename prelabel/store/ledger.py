@@ -296,7 +296,9 @@ class Ledger:
 
 def counted(usage: Usage) -> dict[str, int]:
     """What asking has cost as a run's counters; ``priced`` are the requests whose price is known."""
-    counters = {name: value for name, value in asdict(usage).items() if name != "cost"}
+    counters = {name: value for name, value in asdict(usage).items() if isinstance(value, int)}
+    counters |= {f"stage:{stage}": count for stage, count in usage.stages.items()}
+    counters["escalation_nanodollars"] = round(usage.escalation_cost * 1e9)
     return {**counters, "priced": usage.requests} if usage.cost is not None else counters
 
 

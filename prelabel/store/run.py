@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from prelabel.config import Method
+from prelabel.core.signals import STAGES
 from prelabel.store.run_scripts import PACE_BUCKETS, PACE_S
 
 State = Literal["queued", "running", "paused", "succeeded", "failed", "canceled"]
@@ -35,15 +37,19 @@ class RunOptions:
     """US dollars that it may cost at most."""
     dry_run: bool = False
     """Only tell what it would take."""
+    method: Method | None = None
+    """Of a dry run: who would label, where that is not the project's own ``LABELING_METHOD``."""
     is_chosen: bool = False
     """Whether it is about some tasks only, which the ledger names."""
     mode: Literal["live", "batch"] = "live"
     """``batch``: through the provider's Batch API, within a day at half the price, and only the rest live."""
+    rescore: bool = False
+    """Ask nothing: only score anew what was predicted, by the evidence there is by now."""
 
     @property
     def is_anew(self) -> bool:
         """Whether tasks that have a prediction of the current version get another."""
-        return not (self.only_missing or self.refresh)
+        return self.rescore or not (self.only_missing or self.refresh)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +64,8 @@ class Run:
     message: str = ""
     """Why it failed, and what to do."""
     model_version: str = ""
+    generation: int = 0
+    """The project's generation that it begins, where it predicts everything anew; 0 before that is known."""
     total: int = 0
     place: int = 0
     """Up to this task all are in the ledger."""
@@ -99,6 +107,12 @@ class Run:
     counts: Mapping[str, int] = field(default_factory=dict)
     cost: float | None = 0.0
     """US dollars so far; None if the price of any request is unknown, or was before prices were kept."""
+    escalation_cost: float = 0.0
+    """US dollars of that which a second model took."""
+    stages: Mapping[str, int] = field(default_factory=dict)
+    """Tasks by the stage that settled them, whether written yet or not."""
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    """By what its scores are made: ``tasks`` labelled blind, and by stage how many of how many were right."""
 
     @property
     def done(self) -> int:
@@ -160,6 +174,7 @@ def read_run(run_id: str, kept: Mapping[str, Any], settled: Mapping[str, str], s
         wanted=kept.get("wanted", ""),
         message=kept.get("message", ""),
         model_version=kept.get("model_version", ""),
+        generation=int(kept.get("generation") or 0),
         total=int(kept.get("total", 0)),
         place=int(kept.get("place", 0)),
         planned=int(kept.get("planned", 0)),
@@ -183,6 +198,9 @@ def read_run(run_id: str, kept: Mapping[str, Any], settled: Mapping[str, str], s
         finished_at=kept.get("finished_at", ""),
         counts={name: int(kept.get(name, 0)) for name in COUNTERS},
         cost=float(kept.get("cost", 0)) if kept.get("priced", "0") == kept.get("requests", "0") else None,
+        escalation_cost=int(kept.get("escalation_nanodollars", 0)) / 1e9,
+        stages={stage: int(kept[name]) for stage in STAGES if (name := f"stage:{stage}") in kept},
+        evidence=json.loads(kept.get("evidence") or "{}"),
     )
 
 

@@ -131,7 +131,8 @@ class FakeLabelStudio:
         if re.fullmatch(r"/api/projects/(\d+)/model-versions", path):
             return 200, self.tasks.versions()
         if match := re.fullmatch(r"/api/predictions/(\d+)/", path):
-            return self.tasks.deleted_prediction(int(match[1]))
+            number = int(match[1])
+            return self.tasks.changed(number, json.loads(body)) if method == "PATCH" else self.tasks.deleted(number)
         return 404, PAGE
 
     def _refusal(self, auth: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 Json = dict[str, Any]
 Reply = tuple[int, Any]
+NO_PREDICTION = {"status_code": 404, "detail": "No Prediction matches the given query."}
 
 
 class StudioTasks:
@@ -17,10 +18,14 @@ class StudioTasks:
         self.texts: dict[int, str] = {}
         """By task id."""
         self.predictions: list[Json] = []
+        self.annotations: dict[int, list[Json]] = {}
+        """By task id."""
         self.imports: list[list[Json]] = []
         """What each call brought, refused ones too."""
         self.before_import: Callable[[], None] = lambda: None
         """Called as an import comes in."""
+        self.before_change: Callable[[], None] = lambda: None
+        """Called as a prediction is to be changed."""
         self.refuses_imports = ""
         """Why it takes none."""
         self.is_away = False
@@ -65,10 +70,11 @@ class StudioTasks:
             if selected:
                 found = [task for task in found if task in selected["included"]]
             count = int(query["page_size"][0])
-            tasks = [{"id": task, "data": {"text": self.texts[task]}} for task in found[:count]]
+            tasks: list[Json] = [{"id": task, "data": {"text": self.texts[task]}} for task in found[:count]]
             if query["fields"] == ["all"]:
                 for task in tasks:
                     task["predictions"] = [row for row in self.predictions if row["task"] == task["id"]]
+                    task["annotations"] = self.annotations.get(task["id"], [])
         return 200, {"tasks": tasks, "total": len(found), "total_annotations": 0, "total_predictions": 0}
 
     def imported(self, rows: list[Json], project: str) -> Reply:
@@ -101,14 +107,22 @@ class StudioTasks:
             self.predictions.append({"id": self._next_prediction, **row})
             self._next_prediction += 1
 
-    def deleted_prediction(self, number: int) -> Reply:
+    def changed(self, number: int, fields: Json) -> Reply:
+        """A prediction, some of whose fields are others now."""
+        self.before_change()
+        with self._lock:
+            found = next((row for row in self.predictions if row["id"] == number), None)
+            if found:
+                found |= fields
+        return (200, found) if found else (404, NO_PREDICTION)
+
+    def deleted(self, number: int) -> Reply:
+        """A prediction that is gone now."""
         with self._lock:
             left = [row for row in self.predictions if row["id"] != number]
             is_gone = len(left) == len(self.predictions)
             self.predictions = left
-        if is_gone:
-            return 404, {"status_code": 404, "detail": "No Prediction matches the given query."}
-        return 204, ""
+        return (404, NO_PREDICTION) if is_gone else (204, "")
 
     def _fits(self, task: int, item: Json) -> bool:
         match item["filter"], item["operator"]:
@@ -116,6 +130,8 @@ class StudioTasks:
                 return bool(task > item["value"])
             case "filter:tasks:id", "less":
                 return bool(task < item["value"])
+            case "filter:tasks:total_annotations", "greater":
+                return bool(len(self.annotations.get(task, [])) > item["value"])
             case "filter:tasks:total_predictions", "greater":
                 return bool(sum(row["task"] == task for row in self.predictions) > item["value"])
             case "filter:tasks:predictions_model_versions", ("contains" | "not_contains") as operator:

@@ -5,7 +5,6 @@ import time
 import pytest
 
 from prelabel.asking.offline import Composed
-from prelabel.core.types import Labeled
 from prelabel.errors import (
     LLMBatchUnknown,
     LLMBusy,
@@ -16,12 +15,15 @@ from prelabel.llm.batch_files import Most
 from prelabel.llm.exchange import ChatReply
 from tests.fakes import llm_moods as moods
 from tests.fakes.llm_batches import After
+from tests.fakes.llm_policy import Verdict
 from tests.fakes.llm_replies import Drop, Fault
 from tests.fakes.llm_server import FakeLLM
 from tests.integration.batches.calling import Caller, composed, outcome, tickets
+from tests.unit.answers import said
 
 
 def test_tickets_are_answered_through_a_batch_at_half_the_price(llm: FakeLLM, caller: Caller) -> None:
+    llm.answer = lambda text, asked: Verdict(("Refund",), 0.95, probability=0.6)
     made = composed(*tickets(7))
     prices = {"LLM_PRICE_INPUT": "2", "LLM_PRICE_OUTPUT": "10"}
 
@@ -32,8 +34,7 @@ def test_tickets_are_answered_through_a_batch_at_half_the_price(llm: FakeLLM, ca
     reads, usage = outcome(made, rows)
     answers = {place: answer for read in reads for place, answer in read.answers.items()}
     assert (batch.status, batch.name, batch.total, batch.completed) == ("completed", "run-7-0", 3, 3)
-    labels = {place: answer.labels["intent"] for place, answer in answers.items() if isinstance(answer, Labeled)}
-    assert labels == dict.fromkeys(range(7), ("refund",))
+    assert answers == dict.fromkeys(range(7), said({"intent": ("refund",)}, 0.95, logprob=0.6))
     assert usage.requests == 3
     assert usage.cost == pytest.approx((usage.prompt_tokens * 2 + usage.completion_tokens * 10) / 2e6)
     assert llm.complaints == []

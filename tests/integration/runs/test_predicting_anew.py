@@ -54,7 +54,7 @@ def test_predicting_anew_goes_on_where_it_was_paused(open_site: Open, llm: FakeL
 def test_predicting_anew_tries_only_the_failed_tasks_again(open_site: Open, llm: FakeLLM) -> None:
     site = open_site(LLM_MAX_RETRIES="0")
     site.tasks.add(1200)
-    llm.enqueue(Fault(500), Fault(500))
+    llm.enqueue(Fault(503), Fault(503))
     run = site.start(only_missing=False)
     execute(site.work, run.id, llm_pauses_s=())
     failed = site.work.runs.get(run.id)

@@ -10,13 +10,14 @@ from prelabel.bootstrap import Services
 from prelabel.runs import control
 from prelabel.store.run import Run
 from tests.e2e.waiting import until
+from tests.fakes.llm_policy import Verdict, by_words
+from tests.fakes.llm_request import Asked
 from tests.fakes.llm_server import FakeLLM
 from tests.integration.project_seven import REF
 from tests.integration.runs.conftest import Gate, Open, Site
+from tests.integration.runs.test_evidence import doubtful, label_blind, number_of, scores, withheld
 
-
-def withheld(site: Site) -> set[int]:
-    return set(site.work.projects.state(REF).withheld)
+TASKS, BLIND = 160, 80
 
 
 def suggested(site: Site) -> set[int]:
@@ -36,6 +37,37 @@ def stored(site: Site, tasks: Sequence[int], items: Sequence[dict[str, Any]]) ->
     for task, item in zip(tasks, items, strict=True):
         if item:
             site.tasks.add_prediction({"task": task, **item})
+
+
+def test_scores_made_anew_bring_no_suggestion_to_tasks_withheld_since(site: Site, llm: FakeLLM) -> None:
+    llm.answer = doubtful
+    tasks = site.tasks.add(TASKS)
+    site.do(site.start())
+    site.tasks.predictions.clear()  # as "Delete Predictions" does
+    site.do(site.start(validation=BLIND))
+    label_blind(site, withheld(site))
+
+    run = site.do(site.start(rescore=True))
+
+    assert (run.state, run.counts["labeled"], run.counts["withheld"]) == ("succeeded", TASKS - BLIND, BLIND)
+    assert suggested(site) == set(tasks) - withheld(site)
+    assert site.work.projects.predicted(REF, sorted(withheld(site))) == {}
+    assert site.per_task() == {1: TASKS - BLIND}
+
+
+def test_scores_made_anew_bring_back_no_prediction_that_was_deleted(site: Site, llm: FakeLLM) -> None:
+    llm.answer = doubtful
+    site.tasks.add(TASKS)
+    site.do(site.start(validation=BLIND))
+    label_blind(site, withheld(site))
+    deleted = set(sorted(scores(site))[:20])
+    site.tasks.predictions = [row for row in site.tasks.predictions if row["task"] not in deleted]
+
+    run = site.do(site.start(rescore=True))
+
+    assert (run.state, run.counts["labeled"], run.counts["skipped"]) == ("succeeded", TASKS - BLIND - 20, 20)
+    assert deleted.isdisjoint(scores(site))
+    assert site.per_task() == {1: TASKS - BLIND - 20}
 
 
 def test_answers_to_tasks_withheld_since_are_not_written(site: Site) -> None:
@@ -86,6 +118,18 @@ def test_what_is_being_asked_about_when_its_task_is_drawn_is_answered_as_withhel
     assert site.work.projects.predicted(REF, tasks) == {}
 
 
+class Drawn:
+    """A policy that answers about withheld tasks at once, and about others once its gate is opened."""
+
+    def __init__(self, site: Site) -> None:
+        self.gate = Gate()
+        self._site = site
+
+    def __call__(self, text: str, asked: Asked) -> Verdict:
+        is_drawn = number_of(text) in withheld(self._site)
+        return by_words(text, asked) if is_drawn else self.gate(text, asked)
+
+
 def test_what_label_studio_stores_after_the_draw_is_gone_when_the_run_is_over(site: Site) -> None:
     tasks = site.tasks.add(20)
     items = predicting(site, tasks).result(30)
@@ -108,14 +152,14 @@ def test_a_run_that_is_left_leaves_no_suggestion_on_its_sample(
     tasks = site.tasks.add(40)
     items = predicting(site, tasks).result(30)
     site.work.projects.note_live(REF, [], no_more=tasks)
-    llm.answer = gate = Gate()
+    llm.answer = policy = Drawn(site)
     run = site.start(validation=20)
     doing = site.doing(run)
-    assert gate.reached.wait(20)
+    assert policy.gate.reached.wait(20)
     stored(site, tasks, items)
 
     leave(site.work, run.id)
-    gate.opened.set()
+    policy.gate.opened.set()
     doing.result(60)
 
     assert (site.work.runs.get(run.id).state, len(withheld(site))) == (state, 20)
