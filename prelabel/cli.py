@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from prelabel.bootstrap import Services, configure_logging, services
+from prelabel.cli_quality import quality
 from prelabel.cli_runs import COMMANDS as RUN_COMMANDS
 from prelabel.config import check_per_project
 from prelabel.doctor.command import doctor
@@ -30,7 +31,7 @@ def main() -> None:
     """
 
 
-for command in (*RUN_COMMANDS, file_command, doctor):
+for command in (*RUN_COMMANDS, quality, file_command, doctor):
     main.add_command(command)
 
 

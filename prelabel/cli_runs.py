@@ -4,18 +4,22 @@ import json
 import math
 import sys
 import time
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Literal
+from typing import Any, Literal, get_args
 
 import click
 
 from prelabel.bootstrap import Services, services
+from prelabel.config import Method
 from prelabel.runs import control
 from prelabel.shell import dollars, json_option, project_option, told
 from prelabel.store.run import ENDED, Run, RunOptions
 
 LOOK_S = 0.5
 """Between looks at a run that is waited for."""
+
+UNCALIBRATED = "scores are not calibrated yet: each is the best signal there is, as it came"
 
 run_argument = click.argument("run_id", metavar="RUN")
 
@@ -31,7 +35,13 @@ def _finite(_: click.Context, __: click.Parameter, value: float | None) -> float
 @project_option
 @click.option("--refresh", is_flag=True, help="Begin a new generation, and predict every task anew.")
 @click.option("--limit", type=click.IntRange(min=1), default=None, help="Tasks at most.")
-@click.option("--validation", type=click.IntRange(min=0), default=0, metavar="N", help="Withhold N tasks at random.")
+@click.option(
+    "--validation",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="N",
+    help="Withhold N tasks drawn at random, for people to label blind.",
+)
 @click.option(
     "--max-cost",
     type=click.FloatRange(min=0, min_open=True),
@@ -45,6 +55,13 @@ def _finite(_: click.Context, __: click.Parameter, value: float | None) -> float
     default="live",
     help="batch: through the provider's Batch API, at half the price and within a day.",
 )
+@click.option(
+    "--method",
+    type=click.Choice(get_args(Method)),
+    default=None,
+    help="Who labels from now on: becomes the project's LABELING_METHOD, but for --dry-run.",
+)
+@click.option("--rescore", is_flag=True, help="Ask nothing: score anew what was predicted, by the latest blind labels.")
 @click.option("--dry-run", is_flag=True, help="Only tell what it would take, from a real sample of 20 tasks.")
 @click.option("--no-wait", is_flag=True, help="Only queue it, and print its id.")
 @json_option
@@ -56,6 +73,8 @@ def run(
     validation: int,
     max_cost: float | None,
     mode: Literal["live", "batch"],
+    method: Method | None,
+    rescore: bool,
     dry_run: bool,
     no_wait: bool,
     as_json: bool,
@@ -66,9 +85,16 @@ def run(
     """
     work = services()
     options = RunOptions(
-        project_id, refresh=refresh, limit=limit, validation=validation, max_cost=max_cost, dry_run=dry_run, mode=mode
+        project_id,
+        refresh=refresh,
+        limit=limit,
+        validation=validation,
+        max_cost=max_cost,
+        dry_run=dry_run,
+        mode=mode,
+        rescore=rescore,
     )
-    started = control.start(work, options)
+    started = control.start(work, options, method)
     if no_wait:
         click.echo(json.dumps({"id": started.id}) if as_json else started.id)
         return
@@ -181,12 +207,29 @@ def _show(work: Services, found: Run, as_json: bool) -> None:
     if told := found.estimate:
         tokens = f"{told['prompt_tokens']} prompt and {told['completion_tokens']} completion tokens"
         click.echo(f"  {told['tasks']} tasks would take {told['requests']} requests, {tokens}, {dollars(told['cost'])}")
+    for stage in control.stages(found):
+        click.echo(f"  {_stage(stage)}")
+    if found.stages:
+        click.echo(f"  {_scores(found)}")
     if waits := control.batches(work, found):
         by = f", by {waits['expire_at']} at the latest" if waits["expire_at"] else ""
         batches = f"{waits['count']} batch{'es' if waits['count'] > 1 else ''}"
         click.echo(f"  waits for the provider: {batches}, {waits['completed']} of {waits['requests']} requests{by}")
     for error in work.runs.errors(found.id):
         click.echo(f"  {error['count']} failed: {error['reason']} (tasks {', '.join(map(str, error['tasks']))})")
+
+
+def _stage(told: Mapping[str, Any]) -> str:
+    """Who settled how many, and how good that is."""
+    good = f", {told['accuracy']:.1%} of {told['judged']} labelled blind right" if told["judged"] else ""
+    paid = f", {dollars(told['cost'])}" if told["cost"] else ""
+    return f"settled by {told['stage'].replace('_', ' ')}: {told['tasks']} ({told['share']:.0%}){paid}{good}"
+
+
+def _scores(found: Run) -> str:
+    """What the run's scores are."""
+    count = found.evidence.get("tasks", 0)
+    return f"scores calibrated by {count} tasks labelled blind" if count else UNCALIBRATED
 
 
 def _line(found: Run) -> str:

@@ -12,6 +12,7 @@ from prelabel.config import Settings
 from prelabel.doctor.findings import Finding, are, failed, ok, warning
 from prelabel.errors import SettingsError
 from prelabel.guidance.notes import Guidance
+from prelabel.guidance.rules import RuleSource
 
 CHECK = "settings"
 QUOTES = frozenset("\"'`“”„\u2018\u2019")
@@ -48,6 +49,7 @@ def check_settings(given: Mapping[str, str]) -> Generator[Finding, None, Read | 
             settings = Settings.from_env(left)
             _ = settings.default_prompt_text
             Guidance().check(settings)
+            RuleSource().check(settings)
         except SettingsError as error:
             named = [name for name in left if re.search(rf"\b{name}\b", str(error))]
             yield failed(CHECK, str(error), "correct it, then start backend and workers again")

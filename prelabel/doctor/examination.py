@@ -51,6 +51,8 @@ def _examine(work: Services, read: Read, project: int | None, *, in_container: b
         yield skipped("llm", why_not)
     else:
         yield from check_llm(read.settings, "llm", in_container=in_container)
+        if read.settings.escalation_model and read.settings.uses_llm:
+            yield from check_llm(read.settings.escalated(), "llm escalation", in_container=in_container)
     client: StudioClient | str = read.why_not("label studio")
     if client:
         yield skipped("label studio", str(client))

@@ -3,7 +3,7 @@
 How it stands there is ``connection``'s to judge. Nothing is written, neither there nor in Redis.
 """
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 from prelabel.bootstrap import Services
@@ -14,11 +14,16 @@ from prelabel.doctor.findings import Finding, failed, ok, warning
 from prelabel.doctor.llm import check_llm
 from prelabel.errors import LabelConfigError, SettingsError, StudioError
 from prelabel.guidance.notes import Guidance
+from prelabel.guidance.rules import RuleSource
 from prelabel.project import Project
+from prelabel.quality.calibrator import MIN_EVIDENCE
 from prelabel.running import RunningBackend, difference
 from prelabel.store.keys import ProjectRef
 from prelabel.studio.client import StudioClient
 from prelabel.studio.rows import StudioProject
+
+MOST_RULES = 5
+"""Told of one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,7 @@ def check_project(ward: Ward, ref: ProjectRef) -> Iterator[Finding]:
     try:
         project = ward.work.service.open(ref, found.label_config)
         Guidance().check(project.settings)
+        left_out = RuleSource().left_out(project.settings, project.config.questions)
     except LabelConfigError as error:
         cure = "change it in the project's Settings > Labeling Interface"
         yield failed(f"{name} label config", str(error), cure)
@@ -55,7 +61,10 @@ def check_project(ward: Ward, ref: ProjectRef) -> Iterator[Finding]:
         yield failed(f"{name} settings", str(error), cure)
     else:
         yield ok(f"{name} label config", f"{found.title!r}: {_questions(project)}")
+        if left_out:
+            yield _left_out(name, left_out)
         yield from _check_own_llm(ward, name, project)
+        yield _scores(ward, name, project)
         version = yield from _check_shell(ward, name, found, project)
         no_backend = ward.backend if isinstance(ward.backend, str) else ""
         case = Case(found, project, version, ward.work.settings, ward.in_container, no_backend)
@@ -72,10 +81,30 @@ def _gone(name: str, ref: ProjectRef, error: StudioError) -> Finding:
     return failed(name, error.message, error.cure)
 
 
+def _left_out(name: str, rules: Sequence[str]) -> Finding:
+    more = f"; and {len(rules) - MOST_RULES} more" if len(rules) > MOST_RULES else ""
+    told = f"these rules of RULES_FILE are not used: {'; '.join(rules[:MOST_RULES])}{more}"
+    return warning(f"{name} rules", told, "correct them in RULES_FILE, unless they are for another project")
+
+
 def _check_own_llm(ward: Ward, name: str, project: Project) -> Iterator[Finding]:
     """A project that names another LLM than the environment has it tried, too."""
     if _llm(project.settings) != _llm(ward.work.settings):
         yield from check_llm(project.settings, f"{name} llm", in_container=ward.in_container)
+    own = project.settings.escalation_model
+    if own and own != ward.work.settings.escalation_model and project.settings.uses_llm:
+        yield from check_llm(project.settings.escalated(), f"{name} llm escalation", in_container=ward.in_container)
+
+
+def _scores(ward: Ward, name: str, project: Project) -> Finding:
+    """By what scores are made. Without evidence they are no less usable than any LLM's, so that nothing is wrong."""
+    if project.scoring.evidence:
+        return ok(f"{name} scores", f"calibrated by {project.scoring.evidence} tasks labelled blind")
+    count = ward.work.evidence.count(project)
+    told = f"not calibrated: {count} tasks are labelled blind, and it takes {MIN_EVIDENCE}"
+    if count >= MIN_EVIDENCE:
+        told = f"not calibrated yet by the {count} tasks labelled blind: the next run does it, or run --rescore"
+    return ok(f"{name} scores", told)
 
 
 def _check_shell(ward: Ward, name: str, found: StudioProject, project: Project) -> Generator[Finding, None, str]:

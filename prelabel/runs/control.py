@@ -168,6 +168,7 @@ def describe(work: Services, run: Run) -> dict[str, Any]:
         "cost_per_task": run.cost_per_task,
         "stages": stages(run),
         "evidence": run.evidence.get("tasks", 0),
+        "is_calibrated": bool(run.evidence.get("tasks", 0)),
         "started_at": run.started_at or None,
         "finished_at": run.finished_at or None,
         "tasks_per_second": None if run.pace is None else round(run.pace, 2),

@@ -1,12 +1,13 @@
 """Our own endpoints: bulk runs, started and watched by other programs."""
 
 import math
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 
 from prelabel.bootstrap import Services
+from prelabel.config import Method
 from prelabel.errors import RequestError
 from prelabel.runs import control
 from prelabel.store.run import RunOptions
@@ -14,6 +15,13 @@ from prelabel.web.auth import Auth
 from prelabel.web.requests import read_object
 
 ACTIONS = {"cancel": control.cancel, "pause": control.pause, "resume": control.resume, "retry": control.retry}
+
+OPTIONS = frozenset(
+    {
+        *("project", "only_missing", "refresh", "limit", "method", "max_cost", "mode", "validation", "dry_run"),
+        "rescore",
+    }
+)
 
 
 def api(work: Services) -> Blueprint:
@@ -24,7 +32,8 @@ def api(work: Services) -> Blueprint:
     @views.post("/runs")
     @auth.required
     def start() -> ResponseReturnValue:
-        run = control.start(work, read_options(read_object(request)))
+        body = read_object(request)
+        run = control.start(work, read_options(body), read_method(body))
         return jsonify(id=run.id), 202
 
     @views.get("/runs")
@@ -51,11 +60,8 @@ def read_options(body: dict[str, Any]) -> RunOptions:
 
     :raises RequestError: an option is missing, of the wrong type, unknown, or not to be had yet.
     """
-    known = {"project", "only_missing", "refresh", "limit", "method", "max_cost", "mode", "validation", "dry_run"}
-    if unknown := sorted(set(body) - known):
-        raise RequestError("options", f"unknown: {', '.join(unknown)}; known: {', '.join(sorted(known))}")
-    if body.get("method") not in (None, "auto", "llm"):
-        raise RequestError("method", "method can only be auto or llm yet")
+    if unknown := sorted(set(body) - OPTIONS):
+        raise RequestError("options", f"unknown: {', '.join(unknown)}; known: {', '.join(sorted(OPTIONS))}")
     return RunOptions(
         project=_number(body, "project", least=1),
         only_missing=_flag(body, "only_missing", default=True),
@@ -65,7 +71,16 @@ def read_options(body: dict[str, Any]) -> RunOptions:
         max_cost=_dollars(body),
         dry_run=_flag(body, "dry_run", default=False),
         mode=_mode(body),
+        rescore=_flag(body, "rescore", default=False),
     )
+
+
+def read_method(body: dict[str, Any]) -> Method | None:
+    """:raises RequestError: it is none."""
+    value = body.get("method")
+    if value is not None and value not in get_args(Method):
+        raise RequestError("method", f"method must be one of {', '.join(get_args(Method))}, got {value!r:.40}")
+    return value
 
 
 def _number(body: dict[str, Any], name: str, *, least: int) -> int:

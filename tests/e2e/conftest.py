@@ -7,6 +7,7 @@ import requests
 
 from tests.e2e.backend import Backend, running_backend
 from tests.e2e.browser import LabelingInterface, open_page
+from tests.e2e.runs_api import RunsApi
 from tests.e2e.studio_api import StudioApi
 from tests.fakes.llm_server import FakeLLM
 from tests.servers import LabelStudio, Running, label_studio
@@ -27,6 +28,13 @@ def backend(label_studio: LabelStudio, llm_server: FakeLLM) -> Iterator[Backend]
 @pytest.fixture(scope="session")
 def studio(label_studio: LabelStudio) -> Iterator[StudioApi]:
     api = StudioApi(label_studio.url, label_studio.token)
+    yield api
+    api.close()
+
+
+@pytest.fixture
+def runs(backend: Backend) -> Iterator[RunsApi]:
+    api = RunsApi(backend)
     yield api
     api.close()
 

@@ -1,7 +1,7 @@
 """The README's commands, as a newcomer types them: in a fresh clone, with an empty home, block after block.
 
 Only what a reader fills in is filled in: addresses, keys, the project's number. ``make run`` has ``test_make_run``, and
-what needs Docker ``test_compose``.
+what needs Docker ``test_compose``. Blocks of ``bash`` wait for what people do; ``test_confidence`` goes that way.
 """
 
 import os

@@ -24,13 +24,6 @@ from tests.servers import redis_server, rq_worker
 
 
 @pytest.fixture
-def runs(backend: Backend) -> Iterator[RunsApi]:
-    api = RunsApi(backend)
-    yield api
-    api.close()
-
-
-@pytest.fixture
 def project(studio: StudioApi, backend: Backend, llm: FakeLLM) -> int:
     """A connected project of 300 tasks."""
     project = studio.create_project("Tickets", CONFIG)

@@ -17,6 +17,7 @@ from rq.serializers import JSONSerializer
 from prelabel.address import Trouble, look
 from prelabel.cli import main
 from prelabel.config import Settings
+from prelabel.core.types import Annotation, LabelSource
 from prelabel.doctor.findings import Finding
 from prelabel.store.keys import ProjectRef
 from tests.fakes.llm_server import FakeLLM
@@ -60,8 +61,27 @@ def test_where_all_is_well_nothing_else_is_said(setup: Setup) -> None:
     assert [finding.check for finding in findings] == [
         *("settings", "listening", "redis", "redis memory", "workers", "jobs", "llm"),
         *("label studio", "token", "backend"),
-        *("project 7 label config", "project 7 ml backend", "project 7 version", "project 7 webhook"),
+        *("project 7 label config", "project 7 scores"),
+        *("project 7 ml backend", "project 7 version", "project 7 webhook"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("count", "told"),
+    [
+        (12, "not calibrated: 12 tasks are labelled blind, and it takes 30"),
+        (78, "not calibrated yet by the 78 tasks labelled blind: the next run does it, or run --rescore"),
+    ],
+)
+def test_by_what_scores_are_made_is_told(setup: Setup, count: int, told: str) -> None:
+    labels = {"intent": ("refund",)}
+    source = LabelSource.PERSON_BLIND
+    blind = [Annotation(task, task, f"refund {task}", labels, source, 1.0, author=1) for task in range(count)]
+    setup.work.annotations.put(REF, blind)
+
+    (scores,) = (finding for finding in setup.examine() if finding.check == "project 7 scores")
+
+    assert (scores.state, scores.message) == ("ok", told)
 
 
 @pytest.mark.parametrize("what", BROKEN)
@@ -366,3 +386,25 @@ def test_a_projects_glossary_that_cannot_be_used_is_named_with_its_line(setup: S
 
     assert finding.check == "project 7 settings"
     assert "line 1: 'RMA' has no explanation" in finding.message
+
+
+def test_rules_that_are_not_for_a_project_are_named_with_their_line(setup: Setup, tmp_path: Path) -> None:
+    rules = [f"r{number}: {{label: no such label, keywords: x}}\n" for number in range(7)]
+    (tmp_path / "rules.yaml").write_text("".join(rules))
+    setup.work.projects.set_settings(REF, {"RULES_FILE": str(tmp_path / "rules.yaml")})
+
+    [finding] = [each for each in setup.examine() if each.check == "project 7 rules"]
+
+    assert finding.state == "warning"
+    assert "not used: line 1: 'r0' has the label 'no such label', which 'intent' does not offer; " in finding.message
+    assert finding.message.endswith("; and 2 more")
+
+
+def test_a_projects_rules_that_cannot_be_used_are_named_with_their_line(setup: Setup, tmp_path: Path) -> None:
+    (tmp_path / "rules.yaml").write_text("r: {label: refund}\n")
+    setup.work.projects.set_settings(REF, {"RULES_FILE": str(tmp_path / "rules.yaml")})
+
+    [finding] = [each for each in setup.examine() if each.state == "failed"]
+
+    assert finding.check == "project 7 settings"
+    assert "line 1: 'r' has no condition" in finding.message

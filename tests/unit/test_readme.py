@@ -9,6 +9,9 @@ import yaml
 
 from prelabel.cli import main
 from prelabel.config import PER_PROJECT, Settings
+from prelabel.core.rules import fit_rules
+from prelabel.core.types import Choices, Label, Ticket
+from prelabel.guidance.rule_file import read_rules
 from tests.compose import FILE, REQUIRED, MissingVariable, services
 
 README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
@@ -83,3 +86,28 @@ def test_a_label_studio_of_ones_own_needs_what_is_told_of_and_no_more() -> None:
     for name in told.keys() - {"PRELABEL_URL", "PRELABEL_BIND", "LABEL_STUDIO_URL"}:
         with pytest.raises(MissingVariable, match=name):
             services({**told, "BASIC_AUTH_PASS": "secret", name: ""})
+
+
+def test_the_rules_that_it_shows_are_rules(tmp_path: Path) -> None:
+    (block,) = (block for block in re.findall(r"^```yaml\n(.*?)^```$", README, re.M | re.S) if "keywords:" in block)
+    (tmp_path / "rules.yaml").write_text(block)
+    intent = Choices("intent", "text", tuple(Label(name, name) for name in ("refund", "billing", "delivery")))
+    tickets = {
+        "MONEY BACK, please!": {},
+        "No refund yet. I want my refund.": {},
+        "I got inv-12345": {"channel": "Email", "amount": "120", "subject": "Your invoice"},
+        "I got INV-12345": {"channel": "Email", "amount": "5001", "subject": "Your invoice"},
+        "환불, where is my order?": {},
+    }
+
+    rules, problems = fit_rules(read_rules(tmp_path / "rules.yaml"), [intent])
+    votes = [rules.vote(Ticket(None, text, fields)) for text, fields in tickets.items()]
+
+    assert problems == ()
+    assert [{name: vote.labels for name, vote in each.items()} for each in votes] == [
+        {"intent": ("refund",)},
+        {},
+        {"intent": ("billing",)},
+        {},
+        {"intent": ()},
+    ]

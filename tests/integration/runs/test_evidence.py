@@ -460,6 +460,7 @@ def test_a_refresh_makes_its_scores_of_what_was_labelled_blind(site: Site, llm: 
     assert (first.evidence["tasks"], control.describe(site.work, first)["evidence"]) == (0, 0)
     assert [stage["accuracy"] for stage in control.describe(site.work, first)["stages"]] == [None]
     assert (run.state, run.evidence["tasks"], told["evidence"]) == ("succeeded", BLIND, BLIND)
+    assert told["is_calibrated"] is True
     assert sum(count for count, _ in judged.values()) <= BLIND
     assert all(share is None or 0 <= share <= 1 for _, share in judged.values())
     assert judged["llm"][0] > 0

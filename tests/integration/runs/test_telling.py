@@ -158,11 +158,12 @@ def test_status_shows_who_settled_how_many_and_how_good_that_is(open_site: Open,
     unknown, known = (shell(site, "status", run.id).stdout.splitlines() for run in (first, again))
 
     right = sum(task % 4 != 0 for task in site.work.projects.all_withheld(REF))
-    assert re.fullmatch(
-        r"  settled by llm: 60 \(100%\), \$\d\.\d+",
-        unknown[1],
-    )
-    assert known[1] == f"  settled by llm: 60 (100%), {right / 60:.1%} of 60 labelled blind right"
+    assert re.fullmatch(r"  settled by llm: 60 \(100%\), \$\d\.\d+", unknown[1])
+    assert unknown[2] == "  scores are not calibrated yet: each is the best signal there is, as it came"
+    assert known[1:3] == [
+        f"  settled by llm: 60 (100%), {right / 60:.1%} of 60 labelled blind right",
+        "  scores calibrated by 60 tasks labelled blind",
+    ]
 
 
 def test_runs_over_http_take_a_method_and_tell_their_stages(site: Site, http: FlaskClient, llm: FakeLLM) -> None:
@@ -173,7 +174,8 @@ def test_runs_over_http_take_a_method_and_tell_their_stages(site: Site, http: Fl
     site.do(site.work.runs.get(json_of(made)["id"]))
 
     told = json_of(http.get(f"/runs/{json_of(made)['id']}"))
-    assert (made.status_code, told["state"], told["evidence"]) == (202, "succeeded", 0)
+    assert (made.status_code, told["state"]) == (202, "succeeded")
+    assert (told["evidence"], told["is_calibrated"]) == (0, False)
     assert told["stages"] == [{"stage": "llm", "tasks": 20, "share": 1.0, "judged": 0, "accuracy": None, "cost": None}]
     assert site.work.projects.state(REF).settings == {"LABELING_METHOD": "llm"}
 
