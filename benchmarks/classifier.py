@@ -15,6 +15,8 @@ from sklearn.linear_model import LogisticRegression
 from benchmarks.banking77 import Banking77
 
 ROWS_PER_LABEL = 22
+SWAY = 0.1
+"""How much examples in the prompt count against what it knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,19 @@ class Classifier:
     def probabilities(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
         """A row per text, a column per label; each row sums to 1."""
         found: npt.NDArray[np.float64] = self._model.predict_proba(self._ngrams.transform(texts))
+        return found
+
+    def swayed(self, probabilities: npt.NDArray[np.float64], shown: Sequence[Sequence[str]]) -> npt.NDArray[np.float64]:
+        """What it thinks when examples stand in the prompt; :param shown: for each text their labels.
+
+        Nine tenths are its own opinion, a tenth is the share of the examples that have the label: enough to be seen in
+        the answers (about one label in a hundred), too little for the examples to answer in its stead.
+        """
+        columns = {label: column for column, label in enumerate(self.labels)}
+        examples = np.array([[labels.count(label) for label in columns] for labels in map(list, shown)], dtype=float)
+        counts = examples.sum(axis=1, keepdims=True)
+        weight = np.where(counts > 0, SWAY, 0.0)
+        found: npt.NDArray[np.float64] = (1 - weight) * probabilities + weight * examples / np.maximum(counts, 1.0)
         return found
 
     def beliefs(self, texts: Sequence[str]) -> list[Belief]:

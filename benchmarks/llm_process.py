@@ -152,7 +152,7 @@ class CountingLLM(FakeLLM):
 
     def _believe(self, text: str, _: Asked) -> Verdict:
         belief = self._beliefs[text]
-        return Verdict((belief.label,), round(belief.confidence, 2))
+        return Verdict((belief.label,), round(belief.confidence, 2), probability=belief.probability)
 
     def _count(self, sent: Mapping[str, Any], answer: Answer | Drop, used: Mapping[str, int]) -> None:
         status = 0 if isinstance(answer, Drop) else answer.status
