@@ -12,8 +12,12 @@ from tests.servers import redis_server
 
 
 def pytest_configure() -> None:
-    """SIGTERM ends a session as Ctrl-C does, so that the servers it started end with it; properties are not timed."""
+    """SIGTERM ends a session as Ctrl-C does, so that the servers it started end with it; properties are not timed.
+
+    A shell has what it puts into the background ignore Ctrl-C, and so would the programs that tests start.
+    """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     hypothesis.settings.register_profile("untimed", deadline=None)
     hypothesis.settings.load_profile("untimed")
 

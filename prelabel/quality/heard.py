@@ -1,6 +1,7 @@
 """All that is said of one control of a ticket, by whom, and what speaks for any labels of it.
 
-Those who speak have not seen what a person chose for the ticket itself. ``deciding`` makes one decision of it all.
+Those who speak have not seen what a person chose for the ticket itself, but for the weak model where a task that people
+have labelled is predicted once more. ``deciding`` makes one decision of it all.
 """
 
 from collections.abc import Mapping, Sequence

@@ -377,7 +377,7 @@ def wait_for(condition: Callable[[], bool], within_s: float = 30) -> None:
 def test_interrupted_and_started_again_it_goes_on_where_it_was(shell: Shell, llm: FakeLLM, how: signal.Signals) -> None:
     shell.write("tickets.csv", table(600))
     side_file = shell.directory / "out.json.partial"
-    llm.latency_s = 0.1
+    llm.latency_s = 0.4
 
     with shell.start("tickets.csv") as process:
         wait_for(lambda: side_file.exists() and side_file.read_bytes().count(b"\n") == 200)

@@ -36,7 +36,7 @@ def start(studio: FakeLabelStudio, llm: FakeLLM, redis_url: str) -> Iterator[Sta
     with ExitStack() as stack:
 
         def start(overflow: str) -> tuple[Backend, dict[str, str]]:
-            own = {"LLM_TASKS_PER_REQUEST": "1", "PREDICT_DEADLINE": "1", "PREDICT_OVERFLOW": overflow}
+            own = {"LLM_TASKS_PER_REQUEST": "1", "PREDICT_DEADLINE": "3", "PREDICT_OVERFLOW": overflow}
             env = environment(studio, llm, redis_url, **own)
             work = build(Settings.from_env(env))
             stack.callback(work.close)

@@ -12,6 +12,7 @@ from tests.integration.worked_site import WorkedSite, worked_site
 from tests.workers import Horse, Workers, holders
 
 TASKS = 100
+pytestmark = pytest.mark.alone
 
 
 @pytest.fixture
